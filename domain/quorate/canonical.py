@@ -1,0 +1,167 @@
+"""Canonical JSON, digests, times and base64 as every statement and log entry uses them.
+
+Canonical form: RFC 8785 (JCS) restricted to null, booleans, strings, integers within ±(2^53−1), lists and objects
+with string names. Floats, larger integers and lone surrogates are refused, never rounded or replaced; no Unicode
+normalisation takes place (docs/formats.md).
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from calendar import timegm
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+import orjson
+
+MAX_INTEGER = 2**53 - 1
+MAX_DEPTH = 64
+_ASTRAL_OR_LATER = "\ud800"
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+
+
+class NotCanonicalError(ValueError):
+    """A value that has no canonical form; the message names the path, the value and the rule."""
+
+
+def _refuse(path: str, rule: str) -> NoReturn:
+    raise NotCanonicalError(f"{path or '/'}: {rule}")
+
+
+def _check(value: Any, path: str, depth: int) -> bool:
+    """Refuse what has no canonical form; True if a name needs UTF-16 ordering (orjson orders by code point)."""
+    kind = type(value)
+    if kind is str:
+        if not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError:
+                _refuse(path, "the string holds a lone surrogate")
+        return False
+    if value is None or kind is bool:
+        return False
+    if kind is int:
+        if abs(value) > MAX_INTEGER:
+            _refuse(path, f"integer {value} is outside ±(2^53-1); write it as a string")
+        return False
+    if depth >= MAX_DEPTH:
+        _refuse(path, f"nested deeper than {MAX_DEPTH} levels")
+    if kind is dict:
+        slow = False
+        for name, item in value.items():
+            if type(name) is not str:
+                _refuse(path, f"object name {name!r} is not a string")
+            _check(name, f"{path}/{name!r}", depth)
+            slow |= bool(name) and max(name) >= _ASTRAL_OR_LATER
+            slow |= _check(item, f"{path}/{name}", depth + 1)
+        return slow
+    if kind is list or kind is tuple:
+        return any([_check(item, f"{path}/{index}", depth + 1) for index, item in enumerate(value)])
+    if kind is float:
+        _refuse(path, f"{value!r} is a floating-point number; use an integer or a string")
+    _refuse(path, f"{kind.__name__} has no canonical form")
+
+
+def _utf16_sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        ordered = sorted(value.items(), key=lambda item: item[0].encode("utf-16-be"))
+        return {name: _utf16_sorted(item) for name, item in ordered}
+    if isinstance(value, list | tuple):
+        return [_utf16_sorted(item) for item in value]
+    return value
+
+
+def canonical_bytes(value: Any) -> bytes:
+    """The RFC 8785 bytes of `value`; raises NotCanonicalError naming the path of what has no canonical form."""
+    if _check(value, "", 0):
+        return orjson.dumps(_utf16_sorted(value))
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+def digest_of_bytes(data: bytes) -> str:
+    """`sha256:` and 64 lower-case hexadecimal digits."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest_of(value: Any) -> str:
+    """The digest of the canonical bytes of `value`."""
+    return digest_of_bytes(canonical_bytes(value))
+
+
+def is_digest(text: Any) -> bool:
+    """Whether `text` has the form of a digest."""
+    return isinstance(text, str) and _DIGEST.fullmatch(text) is not None
+
+
+def hex_of_digest(digest: str) -> str:
+    """The 64 hexadecimal digits of a digest; raises ValueError for any other form."""
+    if not is_digest(digest):
+        raise ValueError(f"{digest!r} is not a digest: expected sha256: and 64 lower-case hexadecimal digits")
+    return digest.removeprefix("sha256:")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise NotCanonicalError(f"object name {name!r} occurs twice")
+        result[name] = value
+    return result
+
+
+def _no_float(text: str) -> NoReturn:
+    raise NotCanonicalError(f"{text} is a floating-point number; use an integer or a string")
+
+
+def parse_json(data: bytes | str) -> Any:
+    """Parse JSON strictly: duplicate names, floats, big integers and lone surrogates raise NotCanonicalError.
+
+    Any other malformed text raises NotCanonicalError too, with the position.
+    """
+    try:
+        value = json.loads(data, object_pairs_hook=_unique_names, parse_float=_no_float, parse_constant=_no_float)
+    except NotCanonicalError:
+        raise
+    except RecursionError as error:
+        raise NotCanonicalError(f"nested deeper than {MAX_DEPTH} levels") from error
+    except ValueError as error:
+        raise NotCanonicalError(f"not JSON: {error}") from error
+    _check(value, "", 0)
+    return value
+
+
+def parse_time(text: Any) -> int:
+    """Unix seconds of `YYYY-MM-DDTHH:MM:SSZ`; raises ValueError for any other form, an impossible date too."""
+    if not isinstance(text, str) or _TIME.fullmatch(text) is None:
+        raise ValueError(f"{text!r} is not a time of the form YYYY-MM-DDTHH:MM:SSZ")
+    try:
+        return timegm(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).utctimetuple())
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not a time: {error}") from error
+
+
+def format_time(seconds: int) -> str:
+    """`YYYY-MM-DDTHH:MM:SSZ` of Unix seconds."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def encode_base64(data: bytes) -> str:
+    """Standard alphabet, no padding: 32 bytes give 43 characters, 64 bytes 86."""
+    return base64.b64encode(data).decode().rstrip("=")
+
+
+def decode_base64(text: Any, *, length: int) -> bytes:
+    """Exactly `length` bytes from unpadded standard base64; padding, other alphabets and set trailing bits raise ValueError."""
+    expected = (length * 4 + 2) // 3
+    if not isinstance(text, str) or len(text) != expected or not text.isascii():
+        raise ValueError(f"expected {expected} characters of base64 without padding")
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+    if encode_base64(data) != text:
+        raise ValueError("not canonical base64: trailing bits are not zero")
+    return data
