@@ -50,16 +50,10 @@ def _check(value: Any, path: str, depth: int) -> bool:
     if depth >= MAX_DEPTH:
         _refuse(path, f"nested deeper than {MAX_DEPTH} levels")
     if kind is dict:
-        slow = False
-        for name, item in value.items():
-            if type(name) is not str:
-                _refuse(path, f"object name {name!r} is not a string")
-            _check(name, f"{path}/{name!r}", depth)
-            slow |= bool(name) and max(name) >= _ASTRAL_OR_LATER
-            slow |= _check(item, f"{path}/{name}", depth + 1)
-        return slow
+        return _check_object(value, path, depth)
     if kind is list or kind is tuple:
-        return any([_check(item, f"{path}/{index}", depth + 1) for index, item in enumerate(value)])
+        slow = [_check(item, f"{path}/{index}", depth + 1) for index, item in enumerate(value)]
+        return any(slow)  # the list first: any() over a generator would stop checking at the first True
     if kind is float:
         _refuse(path, f"{value!r} is a floating-point number; use an integer or a string")
     _refuse(path, f"{kind.__name__} has no canonical form")
@@ -72,6 +66,17 @@ def _utf16_sorted(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_utf16_sorted(item) for item in value]
     return value
+
+
+def _check_object(value: dict[Any, Any], path: str, depth: int) -> bool:
+    slow = False
+    for name, item in value.items():
+        if type(name) is not str:
+            _refuse(path, f"object name {name!r} is not a string")
+        _check(name, f"{path}/{name!r}", depth)
+        slow |= bool(name) and max(name) >= _ASTRAL_OR_LATER
+        slow |= _check(item, f"{path}/{name}", depth + 1)
+    return slow
 
 
 def canonical_bytes(value: Any) -> bytes:
@@ -154,7 +159,7 @@ def encode_base64(data: bytes) -> str:
 
 
 def decode_base64(text: Any, *, length: int) -> bytes:
-    """Exactly `length` bytes from unpadded standard base64; padding, other alphabets and set trailing bits raise ValueError."""
+    """Exactly `length` bytes of unpadded standard base64; padding, other alphabets, set trailing bits raise ValueError."""
     expected = (length * 4 + 2) // 3
     if not isinstance(text, str) or len(text) != expected or not text.isascii():
         raise ValueError(f"expected {expected} characters of base64 without padding")

@@ -48,7 +48,7 @@ def content_hash(content: bytes, domain_tag: str = DOMAIN_TAG) -> bytes:
 
 @dataclass(frozen=True)
 class Tether:
-    """Which rules an entry was made under (row A13): refused without a phase; contract `none` and no clauses is explicit."""
+    """Which rules an entry was made under (row A13): a phase is required; "no contract" is said, not left out."""
 
     phase_id: str
     contract_version: str = "none"
@@ -144,4 +144,6 @@ def check_content(document: Mapping[str, Any]) -> None:
         raise EntryRefusedError("payload.about must be a list of sha256 digests")
     _check_tether(payload.get("tether"))
     if len(canonical_bytes(dict(payload))) > MAX_PAYLOAD_BYTES:
-        raise EntryRefusedError(f"payload is over {MAX_PAYLOAD_BYTES} bytes: put the bulk in content and name its digest")
+        raise EntryRefusedError(
+            f"payload is over {MAX_PAYLOAD_BYTES} bytes: put the bulk in content and name its digest"
+        )

@@ -22,7 +22,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The right edge of a growing tree: the roots of its perfect subtrees, largest first (one per set bit of the size)."""
+    """The right edge of a growing tree: the roots of its perfect subtrees, largest first, one per set bit of the size."""
 
     __slots__ = ("hashes", "size")
 
@@ -124,9 +124,7 @@ def verify_inclusion(*, leaf: bytes, index: int, size: int, proof: Sequence[byte
         raise ProofError("the proof leads to another root")
 
 
-def verify_consistency(
-    *, old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]
-) -> None:
+def verify_consistency(*, old_size: int, old_root: bytes, size: int, root: bytes, proof: Sequence[bytes]) -> None:
     """Raise ProofError unless the tree (old_size, old_root) is a prefix of (size, root).
 
     An old size of 0 is an error here, as in RFC 9162; whoever holds an empty view has nothing to compare.
@@ -142,7 +140,15 @@ def verify_consistency(
         path.insert(0, old_root)
     if not path:
         raise ProofError("the proof is empty")
-    node, last = old_size - 1, size - 1
+    old, new = _climb_both(old_size - 1, size - 1, path)
+    if old != old_root:
+        raise ProofError("the proof leads to another old root")
+    if new != root:
+        raise ProofError("the proof leads to another root")
+
+
+def _climb_both(node: int, last: int, path: Sequence[bytes]) -> tuple[bytes, bytes]:
+    """The old and the new root that a consistency path leads to (RFC 9162 §2.1.4.2)."""
     while node & 1:
         node, last = node >> 1, last >> 1
     old = new = path[0]
@@ -158,7 +164,4 @@ def verify_consistency(
         node, last = node >> 1, last >> 1
     if last != 0:
         raise ProofError("the proof is shorter than the path to the root")
-    if old != old_root:
-        raise ProofError("the proof leads to another old root")
-    if new != root:
-        raise ProofError("the proof leads to another root")
+    return old, new

@@ -92,7 +92,8 @@ class _FaultError(Exception):
 class Progress(Protocol):
     """Called with the number of entries checked so far, at most once per batch."""
 
-    def __call__(self, checked: int) -> None: ...
+    def __call__(self, checked: int) -> None:
+        """Tell how far the verification is."""
 
 
 class ChainVerifier:
@@ -206,7 +207,9 @@ class ChainVerifier:
             self._fail("merkle", "the head row does not match the entries")
         elif self._wanted:
             beyond = max(self._wanted)
-            self._fail("checkpoint", f"a signed checkpoint covers {beyond} entries but only {size} are there: truncated")
+            self._fail(
+                "checkpoint", f"a signed checkpoint covers {beyond} entries but only {size} are there: truncated"
+            )
         return report
 
 
