@@ -159,7 +159,7 @@ def encode_base64(data: bytes) -> str:
 
 
 def decode_base64(text: Any, *, length: int) -> bytes:
-    """Exactly `length` bytes of unpadded standard base64; padding, other alphabets, set trailing bits raise ValueError."""
+    """Exactly `length` bytes of unpadded standard base64; padding, other alphabets or trailing bits raise ValueError."""
     expected = (length * 4 + 2) // 3
     if not isinstance(text, str) or len(text) != expected or not text.isascii():
         raise ValueError(f"expected {expected} characters of base64 without padding")

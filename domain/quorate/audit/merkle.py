@@ -22,7 +22,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 class Frontier:
-    """The right edge of a growing tree: the roots of its perfect subtrees, largest first, one per set bit of the size."""
+    """The right edge of a growing tree: roots of its perfect subtrees, largest first, one per set bit of the size."""
 
     __slots__ = ("hashes", "size")
 
