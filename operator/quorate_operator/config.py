@@ -1,0 +1,124 @@
+"""The operator's configuration: flags, each with an environment twin (`--node-id` / `QUORATE_NODE_ID`)."""
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quorate.canonical import is_digest
+
+_PIN = re.compile(r"[^/=]+/[^/=]+")
+
+
+class ConfigError(ValueError):
+    """A flag or variable that cannot be used; the message names it, its value and the rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything the composition root needs; times in seconds."""
+
+    node_id: str
+    """UUID of the hub this operator is; it decides only for domains whose homeHub this is (trust.md)."""
+    dsn: str = field(repr=False)
+    """Postgres connection string; may hold a password, so it is never printed."""
+    kubeconfig: Path | None = None
+    """None: the Pod's own ServiceAccount."""
+    pins: Mapping[str, str] = field(default_factory=dict)
+    """`<meshId>/<name>` → digest of revision 1."""
+    log_keys: Path | None = None
+    """Directory of C2SP signer keys of the logs."""
+    lease_seconds: float = 15.0
+    http: tuple[str, int] = ("127.0.0.1", 8080)
+    checkpoint_seconds: int = 60
+    retention_days: int = 90
+    identity: str = ""
+    """Holder identity in the Lease; empty: host name and process id."""
+
+    @property
+    def renew_deadline_seconds(self) -> float:
+        """How long the leader tries to renew before it stops: 10 of 15."""
+        return self.lease_seconds * 2 / 3
+
+    @property
+    def retry_seconds(self) -> float:
+        """How often leader and candidates try: 2 of 15."""
+        return self.lease_seconds * 2 / 15
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def _pins(values: Sequence[str]) -> dict[str, str]:
+    pins: dict[str, str] = {}
+    for value in values:
+        domain, _, digest = value.partition("=")
+        if not _PIN.fullmatch(domain) or not is_digest(digest):
+            raise ConfigError(f"--pin {value!r}: must be <meshId>/<name>=sha256:<64 hex digits>")
+        if pins.setdefault(domain, digest) != digest:
+            raise ConfigError(f"--pin {value!r}: {domain} is already pinned to {pins[domain]}")
+    return pins
+
+
+def _address(value: str) -> tuple[str, int]:
+    host, _, port = value.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise ConfigError(f"--http {value!r}: must be HOST:PORT with a port up to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _number(name: str, value: str, minimum: float) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        raise ConfigError(f"{name} {value!r}: must be a number") from None
+    if not number >= minimum or number == float("inf"):
+        raise ConfigError(f"{name} {value!r}: must be at least {minimum:g}")
+    return number
+
+
+def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="quorate-operator", description="The Quorate operator.", allow_abbrev=False)
+
+    def flag(name: str, default: str, text: str) -> None:
+        variable = "QUORATE_" + name.removeprefix("--").upper().replace("-", "_")
+        parser.add_argument(name, default=env.get(variable, default), help=f"{text} ({variable})")
+
+    flag("--node-id", "", "UUID of the hub that this operator is")
+    flag("--dsn", "", "Postgres connection string")
+    flag("--kubeconfig", "", "kubeconfig; without it the Pod's ServiceAccount")
+    flag("--log-keys", "", "directory of C2SP signer keys")
+    flag("--lease-seconds", "15", "duration of the leader Lease")
+    flag("--http", "127.0.0.1:8080", "HOST:PORT of probes and metrics")
+    flag("--checkpoint-seconds", "60", "longest time between checkpoints")
+    flag("--retention-days", "90", "days that decided proposals and votes are kept")
+    flag("--identity", "", "holder identity in the Lease")
+    pins = env.get("QUORATE_PIN", "").replace(",", " ").split()
+    parser.add_argument("--pin", action="append", default=pins, help="meshId/name=digest, repeatable (QUORATE_PIN)")
+    return parser
+
+
+def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
+    """Configuration from the command line and the environment.
+
+    Raises:
+        ConfigError: a value is missing or cannot be used.
+    """
+    args = _parser(env).parse_args(argv)
+    if not _UUID.fullmatch(args.node_id):
+        raise ConfigError(f"--node-id {args.node_id!r}: must be a lower-case UUID")
+    if not args.dsn:
+        raise ConfigError("--dsn: a Postgres connection string is required")
+    return Config(
+        node_id=args.node_id,
+        dsn=args.dsn,
+        kubeconfig=Path(args.kubeconfig) if args.kubeconfig else None,
+        pins=_pins(args.pin),
+        log_keys=Path(args.log_keys) if args.log_keys else None,
+        lease_seconds=_number("--lease-seconds", args.lease_seconds, 1),
+        http=_address(args.http),
+        checkpoint_seconds=int(_number("--checkpoint-seconds", args.checkpoint_seconds, 1)),
+        retention_days=int(_number("--retention-days", args.retention_days, 1)),
+        identity=args.identity,
+    )

@@ -1,0 +1,1 @@
+"""Kopf stays here: watch events are folded into the view and mark keys dirty."""

@@ -1,0 +1,1 @@
+"""The Kubernetes edge: connection, client, status patches and Events, written once."""
