@@ -1,0 +1,88 @@
+"""AuditCheckpoint: the newest signed tree head of a chain, and its verification (api.md, audit.md)."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from quorate.api.resource import AGE, READY, REASON, Column, Resource, Status
+from quorate.api.schema import Count, Model, ResourceName, Time, matching, some, text, within
+
+
+class Verify(StrEnum):
+    """How much of the log is re-derived."""
+
+    NONE = "None"
+    SINCE_LAST = "SinceLast"
+    FULL = "Full"
+
+
+class Archive(Model):
+    """Where entries go that leave the database."""
+
+    name: ResourceName
+    """Name of the archive that the operator is configured with."""
+    after_days: Annotated[int, within(1, 36_500)] | None = None
+    """Age at which entries are archived."""
+
+
+class AuditCheckpointSpec(Model):
+    """What is wanted of the chain."""
+
+    chain: Annotated[str, matching(r"[^\s]+", 512)]
+    """The chain: `<meshId>/<TrustDomain name>` or `system`."""
+    verify: Verify | None = None
+    """How much is re-derived at each checkpoint; absent: SinceLast."""
+    require_witnesses: Annotated[int, within(0, 64)] | None = None
+    """Cosignatures that a checkpoint needs."""
+    archive: Archive | None = None
+    """Where old entries go."""
+
+
+class Cosignature(Model):
+    """A witness's signature of the checkpoint."""
+
+    name: Annotated[str, text(253)]
+    """Name of the witness's key."""
+    at: Time
+    """When it signed."""
+
+
+class AuditCheckpointStatus(Status):
+    """The newest checkpoint."""
+
+    size: Count | None = None
+    """Entries that it covers."""
+    root: Annotated[str, text(64)] | None = None
+    """Root hash of the Merkle tree, base64."""
+    head: Annotated[str, text(64)] | None = None
+    """Chain hash of the last entry."""
+    note: Annotated[str, text(8192)] | None = None
+    """The signed note."""
+    cosignatures: Annotated[list[Cosignature], some(64)] | None = None
+    """The witnesses that signed."""
+    result: Annotated[str, text(63)] | None = None
+    """What the verification found."""
+    duration_milliseconds: Count | None = None
+    """How long it took."""
+
+
+class AuditCheckpoint(Resource):
+    """The newest checkpoint of one chain of the log."""
+
+    plural: ClassVar[str] = "auditcheckpoints"
+    short_name: ClassVar[str] = "ac"
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("Chain", ".spec.chain"),
+        Column("Size", ".status.size", "integer"),
+        Column("Result", ".status.result"),
+        READY,
+        REASON,
+        AGE,
+    )
+    conditions: ClassVar[dict[str, str]] = {
+        "Ready": "the newest checkpoint is signed, verified as wanted and cosigned by enough witnesses",
+    }
+
+    spec: AuditCheckpointSpec
+    """What is wanted."""
+    status: AuditCheckpointStatus | None = None
+    """The newest checkpoint."""
