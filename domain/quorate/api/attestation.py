@@ -81,8 +81,8 @@ class AttestationSpec(Model):
     statement: Annotated[
         dict[str, Any], Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ]
-    """What is stated, by type. Trust: {weightBasisPoints}; Delegation: {to, types}; Recovery and CancelRecovery:
-    the statement and its signatures."""
+    """What is stated, by type. Trust: {weightBasisPoints}; Delegation: {to, types}; Recovery,
+    CancelRecovery: the statement and its signatures."""
     signature: Signature
     """DSSE signature over the attestation's statement."""
 

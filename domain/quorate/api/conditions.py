@@ -194,8 +194,8 @@ def merge_conditions(
     """The condition list of a status after `observations`, as metav1.Condition.
 
     `lastTransitionTime` becomes `now` (Unix seconds) only where the status differs from the current one. Conditions
-    that are not observed stay, except the types in `remove`; the order of first appearance is kept, so that an unchanged
-    observation gives an unchanged list.
+    that are not observed stay, except the types in `remove`; the order of first appearance is kept, so that an
+    unchanged observation gives an unchanged list.
     """
     gone = set(remove)
     merged = {entry["type"]: dict(entry) for entry in current or () if entry["type"] not in gone}

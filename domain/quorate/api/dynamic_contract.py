@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from quorate.api.resource import AGE, READY, Column, Resource, Status, condition_column
 from quorate.api.schema import (
+    CLAUSE_ID,
     ClauseId,
     ContentName,
     ContractVersion,
@@ -19,6 +20,7 @@ from quorate.api.schema import (
     Uuid,
     immutable,
     list_of,
+    names_match,
     some,
     text,
 )
@@ -79,6 +81,8 @@ class Surfaces(Model):
 
 class Genesis(Model):
     """The contract as it begins; its digest stands in the TrustDomain."""
+
+    rules: ClassVar[tuple[Rule, ...]] = (names_match("clauses", CLAUSE_ID, "a clause id: numbers joined by dots"),)
 
     contract_id: Uuid
     """The contract's id."""

@@ -3,6 +3,8 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+from pydantic import Field
+
 from quorate.api.resource import AGE, READY, Column, Resource, Status
 from quorate.api.schema import (
     Anything,
@@ -79,7 +81,8 @@ class PatchOperation(Model):
         Rule(
             "has(self.from) == (self.op in ['move', 'copy'])",
             "from is required for move and copy, and excluded otherwise",
-            "'from is required for move and copy, and excluded otherwise: op is ' + self.op",
+            "from is required for move and copy, and excluded otherwise: op is %s",
+            ("self.op",),
         ),
     )
 
@@ -87,7 +90,7 @@ class PatchOperation(Model):
     """The operation."""
     path: Annotated[str, text(1024)]
     """JSON pointer inside the target; the empty string is the target itself."""
-    from_: Annotated[str, text(1024)] | None = None
+    from_: Annotated[str, text(1024)] | None = Field(default=None, alias="from")
     """JSON pointer inside the target, for move and copy."""
     value: Anything = None
     """The value of add, replace and test; null is a value."""
@@ -97,7 +100,7 @@ class Change(Model):
     """What changes, and what it is based on."""
 
     base_digest: Digest
-    """Digest of the target as it is now: the clause or section (JSON null for a new clause), or the accepted revision."""
+    """Digest of the target as it is now: clause or section (JSON null for a new clause), or accepted revision."""
     patch: Annotated[list[PatchOperation], some(64, minimum=1)] | None = None
     """Operations relative to the target; for a DynamicContract."""
     result_digest: Digest | None = None
@@ -162,17 +165,20 @@ class GovernanceProposalSpec(Model):
         Rule(
             "!has(self.target.section) || self.type == 'Constitutional'",
             "type must be Constitutional to change the surfaces",
-            "'type ' + self.type + ' cannot change the surfaces: Constitutional is required'",
+            "type %s cannot change the surfaces: Constitutional is required",
+            ("self.type",),
         ),
         Rule(
             "self.target.kind != 'TrustDomain' || self.type == 'Constitutional'",
             "type must be Constitutional to authorise a revision of a TrustDomain",
-            "'type ' + self.type + ' cannot authorise a revision of a TrustDomain: Constitutional is required'",
+            "type %s cannot authorise a revision of a TrustDomain: Constitutional is required",
+            ("self.type",),
         ),
         Rule(
             "!has(self.domains) || self.domains.size() == 0 || self.trustDomain in self.domains",
             "domains must include trustDomain",
-            "'domains must include trustDomain ' + self.trustDomain",
+            "domains must include trustDomain %s",
+            ("self.trustDomain",),
         ),
         Rule(
             "!has(self.domains) || self.domains.size() != 1",
@@ -181,7 +187,8 @@ class GovernanceProposalSpec(Model):
         Rule(
             "!has(self.domains) || self.domains.size() == 0 || !(self.type in ['Expedited', 'Emergency'])",
             "type Expedited and Emergency exclude domains",
-            "'type ' + self.type + ' excludes domains'",
+            "type %s excludes domains",
+            ("self.type",),
         ),
         *_acts("endorsements", "Endorse"),
         *_acts("stops", "Stop"),
@@ -407,7 +414,7 @@ class GovernanceProposal(Resource):
     )
     conditions: ClassVar[dict[str, str]] = {
         "Accepted": "the proposal was checked and opened",
-        "SpecAccepted": "the live spec is the open revision; any edit but a validly signed higher revision changes nothing",
+        "SpecAccepted": "the live spec is the open revision; only a validly signed higher revision changes anything",
         "Succeeded": "Unknown while undecided, True when adopted or executed, False for any other outcome",
         "Ready": "the proposal is accepted and open, or decided",
     }

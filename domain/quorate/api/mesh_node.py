@@ -33,8 +33,8 @@ class Heartbeat(Model):
         Rule(
             "self.graceSeconds >= self.intervalSeconds",
             "graceSeconds must be at least intervalSeconds",
-            "'graceSeconds ' + string(self.graceSeconds) + ' must be at least intervalSeconds '"
-            " + string(self.intervalSeconds)",
+            "graceSeconds %d must be at least intervalSeconds %d",
+            ("self.graceSeconds", "self.intervalSeconds"),
         ),
     )
 
@@ -57,7 +57,9 @@ class MeshNodeSpec(Model):
     """Where the node can be reached, as a URI; information for people and tools."""
     connections: Annotated[list[Connection], list_of(64, kind="map", keys=("node",))] | None = None
     """Connections to other nodes."""
-    heartbeat: Heartbeat = Field(default_factory=Heartbeat, json_schema_extra={"default": {}})
+    heartbeat: Heartbeat = Field(
+        default_factory=Heartbeat, json_schema_extra={"default": {"intervalSeconds": 60, "graceSeconds": 180}}
+    )
     """How often the node proves that it lives."""
     suspended: bool | None = None
     """The node takes no part in scheduling and sync; never changes an electorate."""

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 YEAR_SECONDS = 31_536_000
 MAX_INTEGER = 2**53 - 1
+CLAUSE_ID = "[0-9]+([.][0-9]+)*"
 UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 UUID4 = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 DNS_NAME = "[a-z0-9]([-a-z0-9.]*[a-z0-9])?"
@@ -25,17 +26,24 @@ class Rule:
     Attributes:
         rule: The expression; `self` is the object that the model describes.
         message: The sentence of a refusal: names field and rule.
-        expression: CEL of the sentence where it has to name a value; `message` is the fallback.
+        shown: The sentence with `%s` and `%d` where it names values; `message` is the fallback.
+        values: CEL of the values, in order.
     """
 
     rule: str
     message: str
-    expression: str | None = None
+    shown: str | None = None
+    values: tuple[str, ...] = ()
 
     def manifest(self) -> dict[str, str]:
-        """The entry of `x-kubernetes-validations`."""
+        """The entry of `x-kubernetes-validations`.
+
+        The sentence is built by `format()`: the API server cannot bound the cost of joining strings.
+        """
         entry = {"rule": self.rule, "message": self.message}
-        return entry if self.expression is None else {**entry, "messageExpression": self.expression}
+        if self.shown is None:
+            return entry
+        return {**entry, "messageExpression": f"'{self.shown}'.format([{', '.join(self.values)}])"}
 
 
 def immutable(*fields: str, shown: tuple[str, ...] = ()) -> tuple[Rule, ...]:
@@ -48,13 +56,18 @@ def immutable(*fields: str, shown: tuple[str, ...] = ()) -> tuple[Rule, ...]:
 
 
 def _immutable(field: str, shown: bool) -> Rule:
+    rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
     message = f"{field} is immutable: delete the object and create it anew"
-    new = f"(has(self.{field}) ? self.{field} : 'nothing')"
-    old = f"(has(oldSelf.{field}) ? oldSelf.{field} : 'nothing')"
+    if not shown:
+        return Rule(rule, message, message)
+    values = tuple(f"has({side}.{field}) ? {side}.{field} : 'nothing'" for side in ("self", "oldSelf"))
+    return Rule(rule, message, f"{field} %s differs from %s: {field} is immutable", values)
+
+
+def names_match(field: str, pattern: str, what: str) -> Rule:
+    """A rule on the names of an optional map: structural schemas have no pattern for them."""
     return Rule(
-        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
-        message,
-        f"'{field} ' + {new} + ' differs from ' + {old} + ': {field} is immutable'" if shown else f"'{message}'",
+        f"!has(self.{field}) || self.{field}.all(k, k.matches('^{pattern}$'))", f"each name in {field} must be {what}"
     )
 
 
@@ -116,7 +129,7 @@ KeyName = Annotated[str, matching(r"\S([^\r\n]*\S)?", 63)]
 MeshId = Annotated[str, matching("[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", 253)]
 ResourceName = Annotated[str, matching(DNS_NAME, 253)]
 Namespace = Annotated[str, matching("[a-z0-9]([-a-z0-9]*[a-z0-9])?", 63)]
-ClauseId = Annotated[str, matching(r"[0-9]+([.][0-9]+)*", 63)]
+ClauseId = Annotated[str, matching(CLAUSE_ID, 63)]
 ContractVersion = Annotated[str, matching(r"v[0-9]{4}[.][0-9]{2}[.][0-9]{2}(-[1-9][0-9]{0,5})?", 18)]
 BasisPoints = Annotated[int, within(0, 10_000)]
 Count = Annotated[int, within(0, MAX_INTEGER)]

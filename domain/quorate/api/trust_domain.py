@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from quorate.api.resource import AGE, READY, REASON, Column, Resource, Status, condition_column
 from quorate.api.schema import (
+    UUID4,
     BasisPoints,
     ClauseId,
     ContentName,
@@ -26,6 +27,7 @@ from quorate.api.schema import (
     Uuid,
     VerifierKey,
     matching,
+    names_match,
     some,
     text,
     within,
@@ -188,17 +190,22 @@ class TrustDomainSpec(Model):
         Rule(
             "self.adminThreshold <= self.admins.size()",
             "adminThreshold must not exceed the number of admins",
-            "'adminThreshold ' + string(self.adminThreshold) + ' must not exceed the number of admins, '"
-            " + string(self.admins.size())",
+            "adminThreshold %d must not exceed the number of admins, %d",
+            ("self.adminThreshold", "self.admins.size()"),
         ),
         Rule(
             "!has(self.recovery) || self.recovery.threshold <= self.recovery.keys.size()",
             "recovery.threshold must not exceed the number of recovery.keys",
+            "recovery.threshold %d must not exceed the number of recovery.keys, %d",
+            ("self.recovery.threshold", "self.recovery.keys.size()"),
         ),
         Rule(
             "self.revision == 1 || has(self.previousDigest)",
             "previousDigest is required from revision 2 on: the digest of the revision before",
+            "previousDigest is required from revision 2 on: revision is %d",
+            ("self.revision",),
         ),
+        names_match("localOverridesPermitted", UUID4, "a nodeId"),
     )
 
     mesh_id: MeshId

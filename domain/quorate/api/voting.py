@@ -22,8 +22,8 @@ class AdaptiveQuorum(Model):
         Rule(
             "self.floorBasisPoints <= self.startBasisPoints",
             "floorBasisPoints must not exceed startBasisPoints",
-            "'floorBasisPoints ' + string(self.floorBasisPoints) + ' must not exceed startBasisPoints '"
-            " + string(self.startBasisPoints)",
+            "floorBasisPoints %d must not exceed startBasisPoints %d",
+            ("self.floorBasisPoints", "self.startBasisPoints"),
         ),
     )
 

@@ -1,0 +1,236 @@
+"""Roles, admission policy and node identities as plain manifests (trust.md, "Identities on a cluster").
+
+`manifests/rbac.yaml` and `manifests/admission.yaml` are generated from here; `node_identity` is what
+`quorate node register` prints or applies.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from quorate.api.registry import API_VERSION, GROUP, KINDS
+from quorate.api.schema import UUID4
+
+Manifest = dict[str, Any]
+
+NAMESPACE = "quorate-system"
+OPERATOR = "quorate-operator"
+NODE_PREFIX = "quorate-node-"
+NODE_ACCOUNT = "node"
+NODE_ID_LABEL = f"{GROUP}/node-id"
+HEARTBEAT_PREFIX = "quorate-heartbeat-"
+MAX_NODE_NAME = 50
+NODE_QUOTA = 500
+_RBAC = "rbac.authorization.k8s.io"
+_PART_OF = {"app.kubernetes.io/part-of": "quorate"}
+_READ = ["get", "list", "watch"]
+_WRITE = ["create", "update", "patch", "delete"]
+
+
+def _rule(groups: Sequence[str], resources: Sequence[str], verbs: Sequence[str], **more: list[str]) -> Manifest:
+    return {"apiGroups": list(groups), "resources": list(resources), "verbs": list(verbs), **more}
+
+
+def _object(kind: str, name: str, namespace: str = "", *, api: str = f"{_RBAC}/v1", **content: Any) -> Manifest:
+    labels = _PART_OF | content.pop("labels", {})
+    metadata: Manifest = {"name": name, "labels": labels}
+    if namespace:
+        metadata["namespace"] = namespace
+    return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
+
+
+def _binding(
+    kind: str, role_kind: str, role: str, subjects: list[Manifest], name: str, namespace: str = ""
+) -> Manifest:
+    reference = {"apiGroup": _RBAC, "kind": role_kind, "name": role}
+    return _object(kind, name, namespace, roleRef=reference, subjects=subjects)
+
+
+def _operator_subjects() -> list[Manifest]:
+    return [
+        {"kind": "User", "apiGroup": _RBAC, "name": OPERATOR},
+        {"kind": "ServiceAccount", "namespace": NAMESPACE, "name": OPERATOR},
+    ]
+
+
+def _operator_rules() -> list[Manifest]:
+    """What the operator may do anywhere: it reads specs and writes status; it never writes a signed spec."""
+    plurals = [kind.plural for kind in KINDS]
+    return [
+        _rule([GROUP], plurals, _READ),
+        _rule([GROUP], [f"{plural}/status" for plural in plurals], ["get", "patch", "update"]),
+        _rule([GROUP], ["auditcheckpoints", "policyconflicts"], ["create", "patch"]),
+        _rule([GROUP], ["governanceproposals", "votes", "attestations"], ["delete"]),
+        _rule([GROUP], ["missionpolicies"], ["patch"]),
+        _rule(["apiextensions.k8s.io"], ["customresourcedefinitions"], _READ),
+        _rule([""], ["namespaces"], _READ),
+        _rule(["coordination.k8s.io"], ["leases"], _READ),
+        _rule(["", "events.k8s.io"], ["events"], ["create", "patch"]),
+    ]
+
+
+def _system_rules() -> list[Manifest]:
+    """What the operator may do in its own namespace: the election's Lease and content projections."""
+    return [
+        _rule(["coordination.k8s.io"], ["leases"], ["create"]),
+        _rule(["coordination.k8s.io"], ["leases"], ["get", "update", "patch"], resourceNames=[OPERATOR]),
+        _rule([""], ["configmaps"], [*_READ, *_WRITE]),
+    ]
+
+
+def _people_roles() -> list[Manifest]:
+    """Roles aggregated into view, edit and admin; nobody but the operator writes a status."""
+    plurals = [kind.plural for kind in KINDS]
+    verbs = {"view": _READ, "edit": [*_READ, *_WRITE], "admin": [*_READ, *_WRITE, "deletecollection"]}
+    return [
+        _object(
+            "ClusterRole",
+            f"quorate-{role}",
+            labels={f"{_RBAC}/aggregate-to-{role}": "true"},
+            rules=[_rule([GROUP], plurals, allowed)],
+        )
+        for role, allowed in verbs.items()
+    ]
+
+
+def _node_reader() -> Manifest:
+    """What every node may read: the constitution, its challenges, and what is put to the vote."""
+    plurals = ["trustdomains", "meshnodes", "dynamiccontracts", "contractsyncs", "governanceproposals"]
+    return _object("ClusterRole", "quorate-node-reader", rules=[_rule([GROUP], plurals, _READ)])
+
+
+def rbac() -> list[Manifest]:
+    """Namespace, ServiceAccount and roles of the operator, the roles of people, and what nodes may read."""
+    return [
+        _object("Namespace", NAMESPACE, api="v1"),
+        _object("ServiceAccount", OPERATOR, NAMESPACE, api="v1"),
+        _object("ClusterRole", OPERATOR, rules=_operator_rules()),
+        _binding(OPERATOR, _operator_subjects(), OPERATOR),
+        _object("Role", OPERATOR, NAMESPACE, rules=_system_rules()),
+        _binding(OPERATOR, _operator_subjects(), OPERATOR, NAMESPACE),
+        *_people_roles(),
+        _node_reader(),
+    ]
+
+
+def _identity_check(resource: str, field: str) -> Manifest:
+    """A node signs as itself only: `field` of its objects is the node id of its namespace."""
+    label = "variables.nodeId"
+    return {
+        "expression": f"request.resource.resource != '{resource}' || request.operation == 'DELETE' || "
+        f"object.spec.{field} == {label}",
+        "message": f"{field} must be the node id of the namespace",
+        "messageExpression": f"'spec.{field} ' + object.spec.{field} + ' is not this node: namespace ' + "
+        f"request.namespace + ' belongs to ' + {label}",
+    }
+
+
+def _policy_spec() -> Manifest:
+    everything = {"apiVersions": ["*"], "operations": ["CREATE", "UPDATE", "DELETE"]}
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": {
+            "resourceRules": [
+                {"apiGroups": ["*"], "resources": ["*/*"], "scope": "Namespaced", **everything},
+                {"apiGroups": [GROUP], "resources": ["*/*"], "scope": "Cluster", **everything},
+            ]
+        },
+        "matchConditions": [
+            {
+                "name": "is-node",
+                "expression": "request.userInfo.username.matches("
+                f"'^system:serviceaccount:{NODE_PREFIX}[^:]*:{NODE_ACCOUNT}$')",
+            }
+        ],
+        "variables": [
+            {"name": "own", "expression": "request.userInfo.username.split(':')[2]"},
+            {"name": "subject", "expression": "request.operation == 'DELETE' ? oldObject : object"},
+            {
+                "name": "nodeId",
+                "expression": "namespaceObject != null && has(namespaceObject.metadata.labels) && "
+                f"'{NODE_ID_LABEL}' in namespaceObject.metadata.labels ? "
+                f"namespaceObject.metadata.labels['{NODE_ID_LABEL}'] : ''",
+            },
+        ],
+        "validations": _validations(),
+    }
+
+
+def _validations() -> list[Manifest]:
+    return [
+        {
+            "expression": "request.namespace == variables.own",
+            "message": "a node writes in its own namespace only",
+            "messageExpression": "'namespace ' + (request.namespace == '' ? 'none' : request.namespace) + "
+            "' is not that of the node: it may write in ' + variables.own + ' only'",
+        },
+        {
+            "expression": "request.subResource == '' && "
+            f"((request.resource.group == '{GROUP}' && request.resource.resource in ['votes', 'attestations']) || "
+            "(request.resource.group == 'coordination.k8s.io' && request.resource.resource == 'leases'))",
+            "message": "a node writes Votes, Attestations and Leases only",
+            "messageExpression": "'resource ' + request.resource.resource + (request.subResource == '' ? '' : '/' + "
+            "request.subResource) + ' is not for nodes: they write votes, attestations and leases only'",
+        },
+        _identity_check("votes", "voter"),
+        _identity_check("attestations", "attester"),
+        {
+            "expression": "request.resource.resource != 'leases' || "
+            f"variables.subject.metadata.name.startsWith('{HEARTBEAT_PREFIX}')",
+            "message": f"a node writes Leases named {HEARTBEAT_PREFIX}<domain> only",
+            "messageExpression": "'lease ' + variables.subject.metadata.name + "
+            f"' is not for nodes: they write {HEARTBEAT_PREFIX}<domain> only'",
+        },
+    ]
+
+
+def admission() -> list[Manifest]:
+    """The ValidatingAdmissionPolicy that holds node identities to their own namespace, and its binding."""
+    api = "admissionregistration.k8s.io/v1"
+    name = "quorate-node-identity"
+    binding = {"policyName": name, "validationActions": ["Deny"]}
+    return [
+        _object("ValidatingAdmissionPolicy", name, api=api, spec=_policy_spec()),
+        _object("ValidatingAdmissionPolicyBinding", name, api=api, spec=binding),
+    ]
+
+
+def node_namespace(name: str) -> str:
+    """Namespace of the MeshNode `name`; raises ValueError if it cannot be one."""
+    if len(name) > MAX_NODE_NAME or re.fullmatch("[a-z0-9]([-a-z0-9]*[a-z0-9])?", name) is None:
+        raise ValueError(
+            f"name {name!r}: a MeshNode with an identity is named by at most {MAX_NODE_NAME} lower-case letters, "
+            "digits and dashes, since its namespace carries the name"
+        )
+    return NODE_PREFIX + name
+
+
+def _node_rules() -> list[Manifest]:
+    return [
+        _rule([GROUP], ["votes", "attestations"], [*_READ, "create", "delete"]),
+        _rule(["coordination.k8s.io"], ["leases"], ["get", "list", "watch", "create", "update", "patch"]),
+    ]
+
+
+def node_identity(name: str, node_id: str, trust_domains: Iterable[str] = ()) -> list[Manifest]:
+    """What gives the node `name` an identity on this cluster, in the order in which it is applied.
+
+    Namespace with the node's id, ServiceAccount, Role and RoleBinding, ResourceQuota, the right to read the mesh, and
+    the MeshNode. Raises ValueError for a name that no namespace can carry or a node id that is no UUIDv4.
+    """
+    namespace = node_namespace(name)
+    if re.fullmatch(UUID4, node_id) is None:
+        raise ValueError(f"nodeId {node_id!r}: expected a UUIDv4 in lower case")
+    account = [{"kind": "ServiceAccount", "namespace": namespace, "name": NODE_ACCOUNT}]
+    quota = {f"count/{plural}.{GROUP}": str(NODE_QUOTA) for plural in ("votes", "attestations")}
+    listed = list(trust_domains)
+    domains = {"trustDomains": listed} if listed else {}
+    return [
+        _object("Namespace", namespace, api="v1", labels={NODE_ID_LABEL: node_id}),
+        _object("ServiceAccount", NODE_ACCOUNT, namespace, api="v1"),
+        _object("Role", NODE_ACCOUNT, namespace, rules=_node_rules()),
+        _binding(NODE_ACCOUNT, account, NODE_ACCOUNT, namespace),
+        _object("ResourceQuota", NODE_ACCOUNT, namespace, api="v1", spec={"hard": quota}),
+        _binding("quorate-node-reader", account, namespace),
+        _object("MeshNode", name, api=API_VERSION, spec={"nodeId": node_id, **domains}),
+    ]
