@@ -39,11 +39,11 @@ def _object(kind: str, name: str, namespace: str = "", *, api: str = f"{_RBAC}/v
     return {"apiVersion": api, "kind": kind, "metadata": metadata, **content}
 
 
-def _binding(
-    kind: str, role_kind: str, role: str, subjects: list[Manifest], name: str, namespace: str = ""
-) -> Manifest:
-    reference = {"apiGroup": _RBAC, "kind": role_kind, "name": role}
-    return _object(kind, name, namespace, roleRef=reference, subjects=subjects)
+def _binding(role: str, subjects: list[Manifest], name: str, namespace: str = "") -> Manifest:
+    """Binds a Role inside `namespace`, or a ClusterRole everywhere."""
+    scope = "" if namespace else "Cluster"
+    reference = {"apiGroup": _RBAC, "kind": f"{scope}Role", "name": role}
+    return _object(f"{scope}RoleBinding", name, namespace, roleRef=reference, subjects=subjects)
 
 
 def _operator_subjects() -> list[Manifest]:
