@@ -1,0 +1,1 @@
+"""The command line: `quorate`, and `kubectl quorate` (docs/cli.md)."""

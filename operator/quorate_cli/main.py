@@ -1,0 +1,89 @@
+"""The root of the command line. A command's module is imported when the command runs, so `--help` stays fast."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from quorate_cli.output import CliError, ExitCode, complain
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "sandbox": ("quorate_cli.sandbox", "A real API server, Postgres and operator on this machine."),
+    "demo": ("quorate_cli.demo", "The whole story on a sandbox, step by step."),
+    "keygen": ("quorate_cli.keys", "Make keys: Vote, Machine and admin keys, log and witness keys."),
+    "domain": ("quorate_cli.domain", "Create, sign, pin and show TrustDomains."),
+    "node": ("quorate_cli.node", "Register nodes and send their heartbeats."),
+    "propose": ("quorate_cli.propose", "Sign and open a proposal; amend, withdraw, endorse or stop it."),
+    "vote": ("quorate_cli.vote", "Sign and cast a vote on a proposal."),
+    "tally": ("quorate_cli.tally", "Recompute an outcome from documents alone."),
+    "proposal": ("quorate_cli.proposal", "Show a proposal, fetch its evidence, verify it offline."),
+    "contract": ("quorate_cli.contract", "Show the contract in force and compare versions."),
+    "audit": ("quorate_cli.audit", "Verify the log and search it."),
+    "doctor": ("quorate_cli.doctor", "Check cluster, rights, database and versions, and say what to do."),
+}
+"""Command → module with an `app`, and the line in `--help`; in the order of a first use."""
+
+
+class LazyGroup(TyperGroup):
+    """A group that lists its commands from the table and imports the one that runs."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        for name, (_, text) in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=text), name)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As the base class, with the stub that `--help` shows replaced by the command itself."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in COMMANDS:
+            command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+        return name, command, rest
+
+
+app = typer.Typer(
+    name="quorate",
+    cls=LazyGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - only for --version
+
+        try:
+            print(version("quorate"))
+        except PackageNotFoundError:
+            print("unknown: the package is not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    _: bool = typer.Option(False, "--version", help="Show the version and exit.", callback=_version, is_eager=True),
+) -> None:
+    """Rules change by signed vote, and the log proves it."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code (docs/cli.md, "Exit codes")."""
+    try:
+        app(list(arguments), prog_name="quorate")
+    except CliError as error:
+        complain(str(error))
+        return int(error.code)
+    except SystemExit as error:
+        return (
+            error.code if isinstance(error.code, int) else int(ExitCode.OK if error.code is None else ExitCode.FAILED)
+        )
+    return int(ExitCode.OK)
+
+
+def main() -> None:
+    """Entry point of `quorate` and `kubectl-quorate`."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,102 @@
+"""Where cluster and database are: flags, environment, or a sandbox on this machine.
+
+Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`. For the database:
+`--dsn`, `--sandbox`, `QUORATE_DSN`, `QUORATE_SANDBOX`, then the sandbox to which the kubeconfig belongs.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from quorate_cli.cluster import Cluster
+from quorate_cli.output import BadInputError
+from quorate_operator.kube.connection import KubeconfigError, from_file
+
+STATE_FILE = "sandbox.json"
+
+
+def sandbox_directory(name: str, env: Mapping[str, str] = os.environ) -> Path:
+    """The state directory of a sandbox."""
+    root = env.get("QUORATE_STATE")
+    return (Path(root) if root else Path.home() / ".local/state/quorate/sandbox") / name
+
+
+def _sandbox_file(name: str, file: str, env: Mapping[str, str]) -> Path:
+    path = sandbox_directory(name, env) / file
+    if not path.exists():
+        raise BadInputError(f"sandbox {name!r} does not exist: {path} is missing; `quorate sandbox up --name {name}`")
+    return path
+
+
+def find_kubeconfig(kubeconfig: str | None, sandbox: str | None, env: Mapping[str, str] = os.environ) -> Path:
+    """The kubeconfig to use; BadInputError if none is given and none is found."""
+    if kubeconfig:
+        return Path(kubeconfig)
+    if sandbox:
+        return _sandbox_file(sandbox, "kubeconfig", env)
+    if listed := [part for part in env.get("KUBECONFIG", "").split(os.pathsep) if part]:
+        return Path(listed[0])
+    if env.get("QUORATE_SANDBOX"):
+        return _sandbox_file(env["QUORATE_SANDBOX"], "kubeconfig", env)
+    default = Path.home() / ".kube" / "config"
+    if default.exists():
+        return default
+    raise BadInputError("no cluster: give --kubeconfig FILE or --sandbox NAME, or set KUBECONFIG")
+
+
+def connect(kubeconfig: str | None = None, sandbox: str | None = None) -> Cluster:
+    """The cluster of the current context.
+
+    Raises:
+        BadInputError: the kubeconfig does not exist or cannot be used.
+    """
+    path = find_kubeconfig(kubeconfig, sandbox)
+    try:
+        return Cluster(from_file(path), namespace=_namespace(path), source=str(path))
+    except (KubeconfigError, OSError, ValueError, KeyError) as error:
+        raise BadInputError(str(error)) from error
+
+
+def _namespace(path: Path) -> str:
+    from ruamel.yaml import YAML  # noqa: PLC0415 - slow to import
+
+    config: dict[str, Any] = YAML(typ="safe", pure=True).load(path.read_text())
+    for context in config.get("contexts") or ():
+        if context.get("name") == config.get("current-context"):
+            return str((context.get("context") or {}).get("namespace") or "default")
+    return "default"
+
+
+def find_dsn(
+    dsn: str | None, sandbox: str | None, kubeconfig: str | None = None, env: Mapping[str, str] = os.environ
+) -> str:
+    """The connection string of the log's database, for reading; BadInputError if there is none."""
+    if dsn:
+        return dsn
+    if not sandbox and env.get("QUORATE_DSN"):
+        return env["QUORATE_DSN"]
+    name = sandbox or env.get("QUORATE_SANDBOX")
+    if name:
+        return _sandbox_dsn(_sandbox_file(name, STATE_FILE, env))
+    state = _beside_kubeconfig(kubeconfig, env)
+    if state is not None:
+        return _sandbox_dsn(state)
+    raise BadInputError("no database: give --dsn or --sandbox NAME, or set QUORATE_DSN")
+
+
+def _beside_kubeconfig(kubeconfig: str | None, env: Mapping[str, str]) -> Path | None:
+    try:
+        state = find_kubeconfig(kubeconfig, None, env).parent / STATE_FILE
+    except BadInputError:
+        return None
+    return state if state.exists() else None
+
+
+def _sandbox_dsn(state: Path) -> str:
+    try:
+        dsns = json.loads(state.read_text())["dsns"]
+        return str(dsns.get("read") or dsns["quorate_read"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BadInputError(f"{state}: says no database; is the sandbox up? ({type(error).__name__})") from error
