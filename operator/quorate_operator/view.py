@@ -121,6 +121,10 @@ class View:
         """All objects of a kind, in no particular order."""
         return iter(self._objects[kind].values())
 
+    def kinds(self) -> list[str]:
+        """Kinds of which objects were seen."""
+        return list(self._objects)
+
     def count(self, kind: str) -> int:
         """How many objects of a kind there are."""
         return len(self._objects[kind])

@@ -1,0 +1,46 @@
+"""Entry point: `python -m quorate_operator` or `quorate-operator`."""
+
+import asyncio
+import logging
+import os
+import sys
+from typing import NoReturn
+
+from quorate_operator import logs
+from quorate_operator.config import ConfigError, parse
+from quorate_operator.errors import OperatorError
+from quorate_operator.kube.connection import KubeconfigError
+
+_log = logging.getLogger("quorate_operator")
+
+
+def main() -> NoReturn:
+    """Run the operator; exit code 0 after a graceful stop, 1 after an error, 2 for an unusable configuration."""
+    logs.configure()
+    sys.exit(_main())
+
+
+def _main() -> int:
+    from quorate_operator.app import Operator  # noqa: PLC0415 - a wrong flag should answer at once
+    from quorate_operator.backend import open_backend  # noqa: PLC0415
+    from quorate_operator.reconcile.registry import reconcilers  # noqa: PLC0415
+
+    try:
+        config = parse(sys.argv[1:], os.environ)
+        asyncio.run(Operator(config, os.environ, open_backend, reconcilers).run())
+    except (ConfigError, KubeconfigError) as error:
+        sys.stderr.write(f"quorate-operator: {error}\n")
+        return 2
+    except OperatorError as error:
+        _log.critical(error.message, extra={"reason": error.reason})
+        logging.shutdown()
+        # No finalizer, thread or pooled connection may write anything after this.
+        os._exit(1)
+    except OSError as error:
+        _log.critical("%s", error, extra={"reason": "OsError"})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""Prometheus metrics of the operator; reasons are those of conditions and Events."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+
+DIRTY = Gauge("quorate_planner_dirty_keys", "Keys waiting for a pass.", registry=REGISTRY)
+PASS_SECONDS = Histogram(
+    "quorate_planner_pass_seconds",
+    "Gather, decide and apply of one kind's batch.",
+    ["kind"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=REGISTRY,
+)
+RECONCILED = Counter("quorate_reconciled_total", "Keys that were looked at.", ["kind"], registry=REGISTRY)
+FAILURES = Counter("quorate_failures_total", "Reconciles that failed.", ["kind", "reason"], registry=REGISTRY)
+CONFLICTS = Counter("quorate_conflicts_total", "Writes answered with 409.", ["kind"], registry=REGISTRY)
+EVENTS_DROPPED = Counter("quorate_events_dropped_total", "Events that the bounded queue refused.", registry=REGISTRY)
+LOOP_LAG = Gauge("quorate_event_loop_lag_seconds", "How late a one-second timer fired.", registry=REGISTRY)
+LEADER = Gauge("quorate_leader", "1 while this process leads.", registry=REGISTRY)
+TERM = Gauge("quorate_leader_term", "Term taken from Postgres.", registry=REGISTRY)
+OBJECTS = Gauge("quorate_watched_objects", "Objects in the view.", ["kind"], registry=REGISTRY)

@@ -1,0 +1,52 @@
+"""One JSON object per line: time, level, logger, message, and where known object and reason. Never a secret."""
+
+import logging
+import re
+import sys
+from datetime import UTC, datetime
+
+import orjson
+
+_FIELDS = ("object", "reason", "chain", "entry", "term")
+_SECRETS = (
+    (re.compile(r"(?i)(://[^:/@\s]+:)[^@\s]+@"), r"\1***@"),
+    (re.compile(r"(?i)\b(password|passwd|token|secret)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)"), r"\1\2***"),
+    (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]+"), r"\1***"),
+    (re.compile(r"PRIVATE\+KEY\+\S+"), "***"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), "***"),
+)
+
+
+def redact(text: str) -> str:
+    """The text without passwords, tokens and private keys, whatever message or traceback carried them."""
+    for pattern, replacement in _SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+class JsonFormatter(logging.Formatter):
+    """Formats a record as one line of JSON."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its newline."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": redact(record.getMessage()),
+        }
+        line |= {name: str(getattr(record, name)) for name in _FIELDS if getattr(record, name, None) is not None}
+        if record.exc_info:
+            line["exception"] = redact(self.formatException(record.exc_info))
+        return orjson.dumps(line).decode()
+
+
+def configure(level: int = logging.INFO) -> None:
+    """Send everything to standard error as JSON; chatty libraries from their warnings on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    for name in ("aiohttp.access", "asyncio", "kopf", "psycopg", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
