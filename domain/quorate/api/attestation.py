@@ -58,6 +58,7 @@ class AttestationSpec(Model):
         "subject",
         "type",
         "expiresAt",
+        "statement",
         "signature",
         shown=("domain", "attester", "keyName", "type"),
     )

@@ -1,7 +1,7 @@
 """GovernanceProposal: a signed change of one clause, of the surfaces, or of a TrustDomain (api.md, governance.md)."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -85,6 +85,11 @@ class PatchOperation(Model):
             ("self.op",),
         ),
     )
+    # CEL cannot see a field without a type. A client-side `kubectl apply` drops null: better refused than unsigned.
+    any_of: ClassVar[tuple[dict[str, Any], ...]] = (
+        {"required": ["value"]},
+        {"properties": {"op": {"enum": ["remove", "move", "copy"]}}},
+    )
 
     op: Operation
     """The operation."""
@@ -93,7 +98,7 @@ class PatchOperation(Model):
     from_: Annotated[str, text(1024)] | None = Field(default=None, alias="from")
     """JSON pointer inside the target, for move and copy."""
     value: Anything = None
-    """The value of add, replace and test; null is a value."""
+    """The value of add, replace and test; null is a value (apply it with --server-side: plain apply drops null)."""
 
 
 class Change(Model):
