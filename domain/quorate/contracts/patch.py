@@ -90,32 +90,43 @@ def check_base(content: Content, target: Target, base_digest: Any) -> None:
 
 
 def check_operations(patch: Any) -> None:
-    """Refuse what is not a list of 1 to 64 well-formed RFC 6902 operations (PatchFailed).
+    """Refuse what is not a list of 1 to 64 well-formed operations (PatchFailed).
 
-    Unknown members, which RFC 6902 lets an implementation ignore, are refused: nothing signed is silently ignored.
+    Unknown members, which RFC 6902 has an implementation ignore, are refused: nothing signed is silently ignored.
     """
     if not isinstance(patch, list | tuple) or not 1 <= len(patch) <= MAX_OPERATIONS:
         _refuse(Reason.PATCH_FAILED, f"change.patch must be a list of 1 to {MAX_OPERATIONS} operations")
     for index, operation in enumerate(patch):
-        where = f"change.patch[{index}]"
-        name = operation.get("op") if isinstance(operation, Mapping) else None
-        if not isinstance(name, str) or name not in _MEMBERS:
-            _refuse(Reason.PATCH_FAILED, f"{where}: op {name!r} must be one of {', '.join(_MEMBERS)}")
-        if set(operation) != _MEMBERS[name]:
-            _refuse(Reason.PATCH_FAILED, f"{where}: {name} holds exactly {', '.join(sorted(_MEMBERS[name]))}")
-        for member in _MEMBERS[name] & {"path", "from"}:
-            pointer = operation[member]
-            if not isinstance(pointer, str) or _POINTER.fullmatch(pointer) is None:
-                _refuse(Reason.PATCH_FAILED, f"{where}: {member} {pointer!r} is not a JSON pointer")
+        _check_operation(f"change.patch[{index}]", operation)
+        if set(operation) != _MEMBERS[operation["op"]]:
+            members = ", ".join(sorted(_MEMBERS[operation["op"]]))
+            _refuse(Reason.PATCH_FAILED, f"change.patch[{index}]: {operation['op']} holds exactly {members}")
+
+
+def _check_operation(where: str, operation: Any) -> None:
+    name = operation.get("op") if isinstance(operation, Mapping) else None
+    if not isinstance(name, str) or name not in _MEMBERS:
+        _refuse(Reason.PATCH_FAILED, f"{where}: op {name!r} must be one of {', '.join(_MEMBERS)}")
+    missing = _MEMBERS[name] - set(operation)
+    if missing:
+        _refuse(Reason.PATCH_FAILED, f"{where}: {name} requires {', '.join(sorted(missing))}")
+    for member in sorted(_MEMBERS[name] & {"path", "from"}):
+        pointer = operation[member]
+        if not isinstance(pointer, str) or _POINTER.fullmatch(pointer) is None:
+            _refuse(Reason.PATCH_FAILED, f"{where}: {member} {pointer!r} is not a JSON pointer")
 
 
 def apply_patch(document: Any, patch: Sequence[Mapping[str, Any]]) -> Any:
-    """`document` after `patch`; the argument is not modified. Any failure is ContractRefusedError(PatchFailed)."""
-    check_operations(patch)
+    """`document` after the RFC 6902 `patch`; the argument is not modified.
+
+    Raises:
+        ContractRefusedError: PatchFailed, naming the operation; all or nothing.
+    """
     result = deepcopy(document)
     for index, operation in enumerate(patch):
+        _check_operation(f"change.patch[{index}]", operation)
         try:
-            result = _apply(result, dict(operation))
+            result = _apply(result, {name: operation[name] for name in _MEMBERS[operation["op"]]})
         except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, LookupError) as error:
             _refuse(Reason.PATCH_FAILED, f"change.patch[{index}] ({operation['op']} {operation['path']!r}): {error}")
     return result
