@@ -113,8 +113,6 @@ def _object(source: Schema, definitions: Mapping[str, Schema], model: type[BaseM
         schema["required"] = list(source["required"])
     if issubclass(model, Model) and model.rules:
         schema["x-kubernetes-validations"] = [rule.manifest() for rule in model.rules]
-    if issubclass(model, Model) and model.any_of:
-        schema["anyOf"] = [dict(option) for option in model.any_of]
     return schema
 
 

@@ -1,7 +1,7 @@
 """GovernanceProposal: a signed change of one clause, of the surfaces, or of a TrustDomain (api.md, governance.md)."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -84,11 +84,6 @@ class PatchOperation(Model):
             "from is required for move and copy, and excluded otherwise: op is %s",
             ("self.op",),
         ),
-    )
-    # CEL cannot see a field without a type. A client-side `kubectl apply` drops null: better refused than unsigned.
-    any_of: ClassVar[tuple[dict[str, Any], ...]] = (
-        {"required": ["value"]},
-        {"properties": {"op": {"enum": ["remove", "move", "copy"]}}},
     )
 
     op: Operation

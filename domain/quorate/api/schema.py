@@ -78,8 +78,6 @@ class Model(BaseModel):
         alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
     )
     rules: ClassVar[tuple[Rule, ...]] = ()
-    any_of: ClassVar[tuple[dict[str, Any], ...]] = ()
-    """Alternatives without types, one of which must hold: for what CEL cannot see."""
 
 
 def text(maximum: int, *, minimum: int = 0) -> Any:
