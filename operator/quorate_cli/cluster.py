@@ -163,7 +163,7 @@ def _unreachable(server: str, error: Exception, source: str) -> str:
     elif isinstance(error, TimeoutError):
         reason = f"no answer within {TIMEOUT_SECONDS:g} s"
     else:
-        reason = str(getattr(error, "strerror", None) or error or type(error).__name__)
+        reason = str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
     return f"API server {server} (from {source or 'the kubeconfig'}): {reason}"
 
 

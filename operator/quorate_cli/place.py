@@ -1,6 +1,6 @@
 """Where cluster and database are: flags, environment, or a sandbox on this machine.
 
-Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`. For the database:
+Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`. The database:
 `--dsn`, `--sandbox`, `QUORATE_DSN`, `QUORATE_SANDBOX`, then the sandbox to which the kubeconfig belongs.
 """
 
