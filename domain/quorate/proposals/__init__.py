@@ -1,0 +1,1 @@
+"""Proposals: opening, votes, decision, life, execution and evidence (governance.md)."""
