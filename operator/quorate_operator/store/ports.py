@@ -1,0 +1,88 @@
+"""What the operator may rely on of its store; each clause is a contract test run against every implementation."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Protocol
+
+from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.entry import Draft
+from quorate.audit.verify import StoredEntry, StoredHead
+from quorate.identity.vkey import SignerKey
+from quorate_operator.store.recorded import Recorded
+
+__all__ = ["Content", "Draft", "Log", "Recorded", "Term"]
+
+Bytes = Mapping[str, bytes]
+
+
+class Log(Protocol):
+    """The append-only log: one chain per TrustDomain, and `system`."""
+
+    async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
+        """Record `drafts` in this order, with the content that they name, in one transaction; direct append.
+
+        Durable when it returns. If none of the entry ids is recorded, all are written. If any is, nothing is written
+        and the recorded ones come back, in the order of `drafts`, with `existing=True`. Appending the same drafts
+        again is therefore always safe, also after an unknown commit. Only the leader of the current term may append.
+
+        Raises:
+            Stalled: `EntryRefused` (content, size or time rule: at most 5 minutes ahead, at most 5 minutes behind),
+                `LogBehind` (a draft's `previous` is not its subject's last entry, and it is not recorded either).
+            Transient: `LogBusy` (back-pressure, with retry_after), `DatabaseUnavailable`.
+            LostLeadership: another process took a later term.
+        """
+        ...
+
+    async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
+        """The last entry of each subject that has one; one query."""
+        ...
+
+    async def about(self, digest: str) -> list[Recorded]:
+        """Every entry that names `digest` in `payload.about`, or has it as its subject key; by (chain, sequence)."""
+        ...
+
+    async def chains(self) -> list[StoredHead]:
+        """The head of every chain, by chain id."""
+        ...
+
+    def entries(self, chain: str, start: int = 0, end: int | None = None) -> AsyncIterator[StoredEntry]:
+        """Entries with start ≤ sequence < end in ascending order, streamed in constant memory."""
+        ...
+
+    async def checkpoint(self, chain: str, signer: SignerKey) -> str:
+        """Sign the chain's head as a C2SP checkpoint, keep the note, and return it.
+
+        The note of a size that already has one by this key comes back unchanged. Raises Stalled (`ChainUnknown`)
+        when the chain has no entry.
+        """
+        ...
+
+    async def checkpoints(self, chain: str) -> list[str]:
+        """Stored signed notes, by size."""
+        ...
+
+    async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
+        """The unsigned head at `size` and the audit path of leaf `sequence` in it, from the leaf upwards.
+
+        Raises Stalled (`ChainUnknown`) when the chain has fewer than `size` entries, ProofError for an impossible path.
+        """
+        ...
+
+
+class Content(Protocol):
+    """Bytes by digest; written only in the transaction of the entries that name them."""
+
+    async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """The bytes of each digest that is there, checked against it; one query.
+
+        Raises:
+            Stalled: `ContentCorrupt` when stored bytes do not have their digest.
+        """
+        ...
+
+
+class Term(Protocol):
+    """Who may write: terms only grow, and the last one taken wins."""
+
+    async def take(self, holder: str) -> int:
+        """Become the one writer; the new term. Whoever held an earlier one gets LostLeadership at its next write."""
+        ...
