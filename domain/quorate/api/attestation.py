@@ -55,12 +55,10 @@ class AttestationSpec(Model):
         "keyName",
         "sequence",
         "at",
-        "subject",
         "type",
         "expiresAt",
-        "statement",
         "signature",
-        shown=("domain", "attester", "keyName", "type"),
+        objects=("subject", "statement"),
     )
 
     domain: ResourceName

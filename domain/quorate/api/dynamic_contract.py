@@ -108,10 +108,7 @@ class LocalOverride(Model):
 class DynamicContractSpec(Model):
     """The beginning and local overlays; what is in force is status."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        *immutable("trustDomain", shown=("trustDomain",)),
-        *immutable("genesis"),
-    )
+    rules: ClassVar[tuple[Rule, ...]] = immutable("trustDomain", objects=("genesis",))
 
     trust_domain: ResourceName
     """Name of the TrustDomain whose votes change the contract; immutable."""

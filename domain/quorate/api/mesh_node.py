@@ -47,7 +47,7 @@ class Heartbeat(Model):
 class MeshNodeSpec(Model):
     """What is wanted of the node."""
 
-    rules: ClassVar[tuple[Rule, ...]] = immutable("nodeId", shown=("nodeId",))
+    rules: ClassVar[tuple[Rule, ...]] = immutable("nodeId")
 
     node_id: NodeId
     """The participant's id, a UUIDv4 in lower case; immutable."""

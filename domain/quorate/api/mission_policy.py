@@ -63,6 +63,8 @@ class MemoryRule(Model):
             "!has(self.warnBasisPoints) || !has(self.cleanupBasisPoints) || "
             "self.warnBasisPoints <= self.cleanupBasisPoints",
             "warnBasisPoints must not exceed cleanupBasisPoints",
+            "warnBasisPoints %d must not exceed cleanupBasisPoints %d",
+            ("self.warnBasisPoints", "self.cleanupBasisPoints"),
         ),
     )
 

@@ -46,28 +46,31 @@ class Rule:
         return {**entry, "messageExpression": f"'{self.shown}'.format([{', '.join(self.values)}])"}
 
 
-def immutable(*fields: str, shown: tuple[str, ...] = ()) -> tuple[Rule, ...]:
+def immutable(*fields: str, objects: tuple[str, ...] = ()) -> tuple[Rule, ...]:
     """Rules that forbid to set, change or remove each field after creation.
 
     They stand on the object that holds the fields, with `has()` on both sides: a transition rule on an optional field
-    is not evaluated when the field comes or goes. Fields in `shown` are strings: the sentence names both values.
+    is not evaluated when the field comes or goes. The sentence names both values, but not those of `objects`.
     """
-    return tuple(_immutable(field, field in shown) for field in fields)
+    return (*(_immutable(field, True) for field in fields), *(_immutable(field, False) for field in objects))
 
 
 def _immutable(field: str, shown: bool) -> Rule:
     rule = f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})"
     message = f"{field} is immutable: delete the object and create it anew"
     if not shown:
-        return Rule(rule, message, message)
-    values = tuple(f"has({side}.{field}) ? {side}.{field} : 'nothing'" for side in ("self", "oldSelf"))
+        return Rule(rule, message)
+    values = tuple(f"has({side}.{field}) ? dyn({side}.{field}) : dyn('nothing')" for side in ("self", "oldSelf"))
     return Rule(rule, message, f"{field} %s differs from %s: {field} is immutable", values)
 
 
 def names_match(field: str, pattern: str, what: str) -> Rule:
     """A rule on the names of an optional map: structural schemas have no pattern for them."""
     return Rule(
-        f"!has(self.{field}) || self.{field}.all(k, k.matches('^{pattern}$'))", f"each name in {field} must be {what}"
+        f"!has(self.{field}) || self.{field}.all(k, k.matches('^{pattern}$'))",
+        f"each name in {field} must be {what}",
+        f"{field} holds the name %s, which is not {what}",
+        (f"self.{field}.filter(k, !k.matches('^{pattern}$'))[0]",),
     )
 
 

@@ -52,17 +52,15 @@ class VoteSpec(Model):
     """The vote; immutable."""
 
     rules: ClassVar[tuple[Rule, ...]] = immutable(
-        "proposal",
         "revision",
         "voter",
         "keyName",
         "domain",
         "choice",
         "sequence",
-        "rationale",
         "castAt",
         "signature",
-        shown=("voter", "keyName", "domain", "choice"),
+        objects=("proposal", "rationale"),
     )
 
     proposal: VotedObject
