@@ -33,7 +33,8 @@ File = Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The Tru
 
 def check_form(document: Obj) -> None:
     """BadInputError if the revision's form is wrong (trust.md, "Form"), with field, value and rule."""
-    from quorate.trust.domain import FormError, parse_domain  # noqa: PLC0415 - only where a form is checked
+    from quorate.trust.domain import parse_domain  # noqa: PLC0415 - pulls in pydantic; only where a form is checked
+    from quorate.trust.form import FormError  # noqa: PLC0415
 
     try:
         parse_domain(name_of(document), document.get("spec") or {})
