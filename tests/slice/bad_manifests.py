@@ -298,7 +298,8 @@ CHANGED = [
         {"spec.nodeId": "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e09"},
         rule(
             "spec",
-            "nodeId 3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e09 differs from 3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01: nodeId is immutable",
+            "nodeId 3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e09 differs from 3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01: "
+            "nodeId is immutable",
         ),
     ),
     Bad("Vote", {"spec.choice": "Reject"}, rule("spec", "choice Reject differs from Approve: choice is immutable")),

@@ -121,7 +121,7 @@ def _identity_check(resource: str, field: str) -> Manifest:
         f"object.spec.{field} == {label}",
         "message": f"{field} must be the node id of the namespace",
         "messageExpression": f"'spec.{field} ' + object.spec.{field} + ' is not this node: namespace ' + "
-        f"request.namespace + ' belongs to ' + {label}",
+        f"variables.where + ' belongs to ' + {label}",
     }
 
 
@@ -143,6 +143,9 @@ def _policy_spec() -> Manifest:
             }
         ],
         "variables": [
+            # Empty request fields are absent, not empty strings.
+            {"name": "where", "expression": "has(request.namespace) ? request.namespace : ''"},
+            {"name": "part", "expression": "has(request.subResource) ? request.subResource : ''"},
             {"name": "own", "expression": "request.userInfo.username.split(':')[2]"},
             {"name": "subject", "expression": "request.operation == 'DELETE' ? oldObject : object"},
             {
@@ -159,18 +162,18 @@ def _policy_spec() -> Manifest:
 def _validations() -> list[Manifest]:
     return [
         {
-            "expression": "request.namespace == variables.own",
+            "expression": "variables.where == variables.own",
             "message": "a node writes in its own namespace only",
-            "messageExpression": "'namespace ' + (request.namespace == '' ? 'none' : request.namespace) + "
+            "messageExpression": "'namespace ' + (variables.where == '' ? 'none' : variables.where) + "
             "' is not that of the node: it may write in ' + variables.own + ' only'",
         },
         {
-            "expression": "request.subResource == '' && "
+            "expression": "variables.part == '' && "
             f"((request.resource.group == '{GROUP}' && request.resource.resource in ['votes', 'attestations']) || "
             "(request.resource.group == 'coordination.k8s.io' && request.resource.resource == 'leases'))",
             "message": "a node writes Votes, Attestations and Leases only",
-            "messageExpression": "'resource ' + request.resource.resource + (request.subResource == '' ? '' : '/' + "
-            "request.subResource) + ' is not for nodes: they write votes, attestations and leases only'",
+            "messageExpression": "'resource ' + request.resource.resource + (variables.part == '' ? '' : '/' + "
+            "variables.part) + ' is not for nodes: they write votes, attestations and leases only'",
         },
         _identity_check("votes", "voter"),
         _identity_check("attestations", "attester"),
