@@ -38,7 +38,7 @@ def test_help_lists_every_command_quickly() -> None:
     code = (
         "import sys, time\nfrom quorate_cli.main import run\nrun(['--help'])\n"
         "heavy = {'kubernetes', 'psycopg', 'pydantic', 'kopf', 'httpx', 'ruamel'} & set(sys.modules)\n"
-        "assert not heavy, heavy\nassert time.process_time() < 0.4 * 2, time.process_time()"
+        "assert not heavy, heavy\nassert time.process_time() < 0.4, time.process_time()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 0, done.stderr
