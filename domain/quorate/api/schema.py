@@ -77,9 +77,7 @@ def names_match(field: str, pattern: str, what: str) -> Rule:
 class Model(BaseModel):
     """An object of the API: camelCase names, unknown fields refused, descriptions from attribute docstrings."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, extra="forbid", frozen=True, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", frozen=True, use_attribute_docstrings=True)
     rules: ClassVar[tuple[Rule, ...]] = ()
 
 

@@ -1,0 +1,74 @@
+"""What a person sees with kubectl: explanations, columns, the category, and a clear word about lost nulls."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from quorate.api.registry import KINDS, Kind
+from quorate_cli.sandbox import binaries
+from quorate_cli.sandbox.instance import Sandbox
+from tests.slice.test_resources import example
+
+Kubectl = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def kubectl(sandbox: Sandbox) -> Kubectl:
+    """Runs kubectl as the administrator."""
+    binary = binaries.find(["kubectl"], say=lambda *_: None)["kubectl"]
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(binary), f"--kubeconfig={sandbox.kubeconfig}", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_explain_describes_the_spec(kind: Kind, kubectl: Kubectl) -> None:
+    """`kubectl explain` leaves no field of the spec undescribed."""
+    explained = kubectl("explain", f"{kind.singular}.spec")
+    assert explained.returncode == 0, explained.stderr
+    assert f"KIND:       {kind.kind}" in explained.stdout
+    assert "<no description>" not in explained.stdout
+
+
+def test_proposals_show_the_tally(kubectl: Kubectl, sandbox: Sandbox, namespace: str) -> None:
+    """`kubectl get gp` shows type, phase and outcome; `-o wide` every number; `get quorate` all kinds."""
+    document = sandbox.admin().create(example("GovernanceProposal", namespace))
+    plain = kubectl("get", "gp", "-n", namespace).stdout.split("\n")[0]
+    assert plain.split() == ["NAME", "TYPE", "PHASE", "OUTCOME", "APPROVE", "REJECT", "READY", "AGE"]
+    wide = kubectl("get", "gp", "-n", namespace, "-o", "wide").stdout
+    for column in ("ABSTAIN", "VETO", "CAST", "OUTSTANDING", "TOTAL", "QUORUM NEEDED", "THRESHOLD", "PROPOSER"):
+        assert column in wide
+    assert document["metadata"]["name"] in kubectl("get", "quorate", "-n", namespace).stdout
+
+
+def test_apply_that_drops_null_is_refused(kubectl: Kubectl, namespace: str, tmp_path: Path) -> None:
+    """A clause removal by client-side apply is refused with the way out, and accepted by server-side apply."""
+    document = example("GovernanceProposal", namespace)
+    document["spec"]["change"]["patch"] = [{"op": "replace", "path": "", "value": None}]
+    file = tmp_path / "removal.yaml"
+    with file.open("w") as stream:
+        YAML().dump(document, stream)
+    refused = kubectl("apply", "-f", str(file))
+    assert refused.returncode == 1
+    assert "op replace requires value; if it is null, use kubectl apply --server-side" in refused.stderr
+    accepted = kubectl("apply", "--server-side", "-f", str(file))
+    assert accepted.returncode == 0, accepted.stderr
+    stored = kubectl("get", "gp", document["metadata"]["name"], "-n", namespace, "-o", "jsonpath={.spec.change.patch}")
+    assert stored.stdout == '[{"op":"replace","path":"","value":null}]'
+
+
+def test_a_second_apply_changes_nothing(kubectl: Kubectl, namespace: str, tmp_path: Path) -> None:
+    """`kubectl diff` is empty after apply: the API server adds nothing to a signed spec."""
+    file = tmp_path / "vote.yaml"
+    with file.open("w") as stream:
+        YAML().dump(example("Vote", namespace), stream)
+    assert kubectl("apply", "-f", str(file)).returncode == 0
+    diff = kubectl("diff", "-f", str(file))
+    assert (diff.returncode, diff.stdout) == (0, "")
+    assert kubectl("apply", "-f", str(file)).stdout.endswith("unchanged\n")
