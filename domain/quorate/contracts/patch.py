@@ -224,10 +224,11 @@ def successor(
         version = next_version(content.version, executed_at)
     except VersionError as error:
         _refuse(Reason.INVALID_RESULT, str(error))
-    return _assemble(content, target, value, version, proposal_digest)
+    return assemble(content, target, value, version, proposal_digest)
 
 
-def _assemble(content: Content, target: Target, value: Any, version: str, proposal_digest: str) -> Content:
+def assemble(content: Content, target: Target, value: Any, version: str, proposal_digest: str) -> Content:
+    """The content with `target` set to `value` (None: removed); InvalidResult or TooLarge for the contract as a whole."""
     clauses, surfaces = dict(content.clauses), content.surfaces
     if target.clause is None:
         surfaces = value

@@ -1,0 +1,236 @@
+"""Form of an evidence bundle and of its proof (trust.md, "Evidence and proof"; docs/formats.md).
+
+A bundle is one canonical JSON object:
+
+```
+{format, meshId, domain, proposalDigest,
+ domains: {name: {revisions: [{statement, signatures, entry, authority}], electorate}},
+ proposal: {statement, signature}, opening: entry,
+ acts | votes | delegations: [{statement, signature, entry}],
+ outcome, outcomeEntry: entry}
+```
+
+`statement` is the object that was signed, `entry` the content of a log entry. `authority` is {kind: Admins}, {kind:
+Proposal, evidenceDigest, entry: the executing one} or {kind: Recovery, statement, signatures, entry: the announcement}.
+The proof is {format, evidenceDigest, chains: [{origin, checkpoint, entries: [{index, record, path}]}]}, record and path
+in standard base64.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from quorate.audit.entry import EntryRefusedError, check_content, parse_timestamp
+from quorate.audit.ids import entry_id
+from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of_bytes, parse_json, parse_time
+from quorate.identity.statements import Statement
+
+FORMAT = "quorate.dev/evidence/v1"
+PROOF_FORMAT = "quorate.dev/proof/v1"
+_MEMBERS = frozenset(
+    {
+        "format",
+        "meshId",
+        "domain",
+        "proposalDigest",
+        "domains",
+        "proposal",
+        "opening",
+        "acts",
+        "votes",
+        "delegations",
+        "outcome",
+        "outcomeEntry",
+    }
+)
+Entry = Mapping[str, Any]
+
+
+class BundleError(ValueError):
+    """Bytes that are no evidence bundle, or a part of one that is not of the form it must have."""
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A statement with its one signature and the entry that recorded it."""
+
+    statement: Statement
+    signature: str
+    entry: Entry
+
+    @property
+    def accepted(self) -> bool:
+        """Whether its entry accepted it; a refused one carries its reason in the entry's detail."""
+        return str(self.entry["event_type"]).endswith(".accepted")
+
+    @property
+    def recorded(self) -> int:
+        """The recorded second: for votes and attestations what the entry copied, else the time of the entry."""
+        text = self.entry["payload"]["detail"].get("recordedAt")
+        return entry_second(self.entry) if text is None else parse_time(text)
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in the bundle."""
+        return {"statement": dict(self.statement.fields), "signature": self.signature, "entry": dict(self.entry)}
+
+
+@dataclass(frozen=True)
+class RevisionRecord:
+    """One accepted revision of a TrustDomain: spec with signatures, its entry, and what authorised it."""
+
+    name: str
+    spec: Mapping[str, Any]
+    entry: Entry
+    authority: Mapping[str, Any] = field(default_factory=lambda: {"kind": "Admins"})
+
+    def document(self) -> dict[str, Any]:
+        """As it stands in the bundle."""
+        statement = {name: value for name, value in self.spec.items() if name != "signatures"}
+        return {
+            "statement": {**statement, "name": self.name},
+            "signatures": list(self.spec.get("signatures") or ()),
+            "entry": dict(self.entry),
+            "authority": dict(self.authority),
+        }
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> "RevisionRecord":
+        """From the bundle."""
+        spec = {name: value for name, value in document["statement"].items() if name != "name"}
+        spec["signatures"] = document["signatures"]
+        return cls(document["statement"]["name"], spec, document["entry"], document["authority"])
+
+
+@dataclass(frozen=True)
+class DomainRecord:
+    """The revisions of one domain from 1 to the last used, and the electorate of the opening revision."""
+
+    revisions: tuple[RevisionRecord, ...]
+    electorate: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A parsed bundle. `outcome` is the outcome document of governance.md, "Tally"."""
+
+    mesh_id: str
+    domain: str
+    proposal_digest: str
+    domains: Mapping[str, DomainRecord]
+    proposal: Statement
+    proposal_signature: str
+    opening: Entry
+    acts: tuple[Signed, ...]
+    votes: tuple[Signed, ...]
+    delegations: tuple[Signed, ...]
+    outcome: Mapping[str, Any]
+    outcome_entry: Entry
+
+    def document(self) -> dict[str, Any]:
+        """The JSON object whose canonical bytes are the bundle."""
+        return {
+            "format": FORMAT,
+            "meshId": self.mesh_id,
+            "domain": self.domain,
+            "proposalDigest": self.proposal_digest,
+            "domains": {
+                name: {
+                    "revisions": [item.document() for item in record.revisions],
+                    "electorate": dict(record.electorate),
+                }
+                for name, record in self.domains.items()
+            },
+            "proposal": {"statement": dict(self.proposal.fields), "signature": self.proposal_signature},
+            "opening": dict(self.opening),
+            "acts": _ordered(self.acts),
+            "votes": _ordered(self.votes),
+            "delegations": _ordered(self.delegations),
+            "outcome": dict(self.outcome),
+            "outcomeEntry": dict(self.outcome_entry),
+        }
+
+    def entries(self) -> list[tuple[str, Entry]]:
+        """Every entry with the chain (`<meshId>/<domain>`) that it belongs to.
+
+        What belongs to the proposal is in the chain of the domain that decides; a revision is in its own domain's.
+        """
+        own = f"{self.mesh_id}/{self.domain}"
+        found = [(own, self.opening), (own, self.outcome_entry)]
+        found += [(own, item.entry) for item in (*self.acts, *self.votes, *self.delegations)]
+        for name, record in self.domains.items():
+            chain = f"{self.mesh_id}/{name}"
+            found += [(chain, item.entry) for item in record.revisions]
+            found += [(chain, item.authority["entry"]) for item in record.revisions if "entry" in item.authority]
+        return found
+
+
+def _ordered(items: Iterable[Signed]) -> list[dict[str, Any]]:
+    """By digest, then by entry: the bundle of one history is always the same bytes."""
+    ordered = sorted(items, key=lambda item: (item.statement.digest, item.entry["entry_id"]))
+    return [item.document() for item in ordered]
+
+
+def bundle_digest(document: Mapping[str, Any]) -> str:
+    """What the executing entry and `inForce.evidenceDigest` name."""
+    return digest_of_bytes(canonical_bytes(dict(document)))
+
+
+def parse_bundle(data: bytes | Mapping[str, Any]) -> Bundle:
+    """The bundle in `data` (bytes or a parsed document); BundleError for anything that is not of the form."""
+    try:
+        document = parse_json(data) if isinstance(data, bytes) else data
+        return _parse(document)
+    except NotCanonicalError as error:
+        raise BundleError(f"the bundle is not strict JSON: {error}") from error
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise BundleError(f"the bundle is not of the form {FORMAT}: {error!r}") from error
+
+
+def _parse(document: Mapping[str, Any]) -> Bundle:
+    if document.get("format") != FORMAT:
+        raise BundleError(f"format {document.get('format')!r} must be {FORMAT!r}")
+    if set(document) != _MEMBERS:
+        raise BundleError(f"a bundle holds exactly {', '.join(sorted(_MEMBERS))}")
+    bundle = Bundle(
+        mesh_id=document["meshId"],
+        domain=document["domain"],
+        proposal_digest=document["proposalDigest"],
+        domains={
+            name: DomainRecord(tuple(map(RevisionRecord.parse, record["revisions"])), record["electorate"])
+            for name, record in document["domains"].items()
+        },
+        proposal=Statement("proposal", document["proposal"]["statement"]),
+        proposal_signature=document["proposal"]["signature"],
+        opening=document["opening"],
+        acts=_signed("act", document["acts"]),
+        votes=_signed("vote", document["votes"]),
+        delegations=_signed("attestation", document["delegations"]),
+        outcome=document["outcome"],
+        outcome_entry=document["outcomeEntry"],
+    )
+    for _, entry in bundle.entries():
+        check_entry(entry)
+    return bundle
+
+
+def _signed(kind: str, items: Sequence[Mapping[str, Any]]) -> tuple[Signed, ...]:
+    return tuple(Signed(Statement(kind, item["statement"]), item["signature"], item["entry"]) for item in items)
+
+
+def check_entry(entry: Entry) -> None:
+    """Refuse an entry whose form is wrong or whose id does not follow from its subject (BundleError)."""
+    try:
+        check_content(entry)
+    except EntryRefusedError as error:
+        raise BundleError(f"entry {entry.get('entry_id')}: {error}") from error
+    payload = entry["payload"]
+    expected = str(entry_id(payload["subject"]["key"], payload.get("previous")))
+    if entry["entry_id"] != expected:
+        raise BundleError(f"entry {entry['entry_id']}: its subject and previous entry give the id {expected}")
+    if not isinstance(payload.get("detail"), Mapping):
+        raise BundleError(f"entry {expected}: payload.detail must be an object")
+
+
+def entry_second(entry: Entry) -> int:
+    """The time of an entry in whole seconds, truncated."""
+    return parse_timestamp(entry["timestamp"]) // 1_000_000
