@@ -1,0 +1,162 @@
+"""Gives drafts their places in a chain: the rules of an append, as arithmetic that every store shares.
+
+A batch starts from what one locked read of the store saw (head, entries already recorded, last entries of the
+subjects) and takes appends one after another; each is wholly in or wholly out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from quorate.audit.entry import Draft, content_hash, format_timestamp
+from quorate.audit.merkle import Frontier
+from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
+from quorate_operator.errors import Stalled
+from quorate_operator.store.recorded import Recorded
+
+TOLERANCE_MICROS = 300 * 1_000_000
+"""How far an event's time may be from its intake (audit.md, 5)."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """What an entry needs to be sealed, whether it came directly or by intake."""
+
+    entry_id: UUID
+    subject_key: str
+    previous: UUID | None
+    timestamp: int
+    about: tuple[str, ...]
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One new row of the log."""
+
+    recorded: Recorded
+    subject_key: str
+    about: tuple[str, ...]
+    leaf: bytes
+    chain: bytes
+
+
+@dataclass
+class Head:
+    """The end of a chain; the default is a chain without entries."""
+
+    epoch: int = 0
+    size: int = 0
+    chain: bytes = GENESIS_HASH
+    frontier: Frontier = field(default_factory=Frontier)
+    sealed_at: int = 0
+
+
+def item_of(draft: Draft) -> Item:
+    """Check a draft and compute its content.
+
+    Raises:
+        Stalled: `EntryRefused`.
+    """
+    try:
+        content = draft.content
+    except ValueError as error:
+        raise Stalled("EntryRefused", str(error)) from error
+    about = tuple(sorted(set(draft.about)))
+    return Item(draft.entry_id, draft.subject_key, draft.previous, draft.timestamp, about, content)
+
+
+def items_of(drafts: Sequence[Draft]) -> list[Item]:
+    """The items of one append; refuses an empty one and one that names an entry twice (`EntryRefused`)."""
+    items = [item_of(draft) for draft in drafts]
+    if not items:
+        raise Stalled("EntryRefused", "an append holds at least one entry")
+    if len({item.entry_id for item in items}) < len(items):
+        raise Stalled("EntryRefused", "an append holds two entries with the same subject and previous entry")
+    return items
+
+
+class Batch:
+    """Appends sealed together.
+
+    Args:
+        chain_id: the chain.
+        head: its locked head; advanced in place.
+        recorded: entries of the batch that the log already holds.
+        subjects: id of the last entry of each subject of the batch that has one.
+        now: Unix microseconds.
+    """
+
+    def __init__(
+        self,
+        chain_id: str,
+        head: Head,
+        *,
+        recorded: Mapping[UUID, Recorded],
+        subjects: Mapping[str, UUID],
+        now: int,
+    ) -> None:
+        self.head = head
+        self.rows: list[Row] = []
+        self._chain_id = chain_id
+        self._recorded = dict(recorded)
+        self._subjects = dict(subjects)
+        self._now = now
+        self._sealed_at = max(now, head.sealed_at)
+
+    def add(self, items: Sequence[Item], *, intake: int | None = None) -> tuple[list[Recorded], bool]:
+        """Place the items of one append; (recorded ones, whether they are new).
+
+        `intake` is the time (Unix µs) at which they were taken in, when that is not now.
+
+        Raises:
+            Stalled: `LogBehind` or `EntryRefused`; the batch is as before.
+        """
+        existing = [self._recorded[item.entry_id] for item in items if item.entry_id in self._recorded]
+        if existing:
+            return existing, False
+        self._check(items, self._now if intake is None else intake)
+        rows = [self._place(item) for item in items]
+        return [row.recorded for row in rows], True
+
+    def _check(self, items: Sequence[Item], intake: int) -> None:
+        last = {item.subject_key: self._subjects.get(item.subject_key) for item in items}
+        for item in items:
+            if item.previous != last[item.subject_key]:
+                raise Stalled(
+                    "LogBehind",
+                    f"the last entry of {item.subject_key} is {last[item.subject_key]}, not {item.previous}",
+                )
+            last[item.subject_key] = item.entry_id
+            if abs(item.timestamp - intake) > TOLERANCE_MICROS:
+                raise Stalled(
+                    "EntryRefused",
+                    f"timestamp {format_timestamp(item.timestamp)} is more than 5 minutes from the time of its intake, "
+                    f"{format_timestamp(intake)}",
+                )
+            # The header is 87 bytes and the chain id.
+            if len(item.content) + len(self._chain_id.encode()) + 87 > 65_535:
+                raise Stalled("EntryRefused", f"the content has {len(item.content)} bytes: the record would be too long")
+
+    def _place(self, item: Item) -> Row:
+        head = self.head
+        record = Record(
+            chain_id=self._chain_id,
+            epoch=head.epoch,
+            sequence=head.size,
+            sealed_at=self._sealed_at,
+            previous=head.chain,
+            entry_hash=content_hash(item.content),
+            content=item.content,
+        ).encode()
+        leaf = leaf_hash(record)
+        head.chain = chain_hash(head.chain, leaf)
+        recorded = Recorded(self._chain_id, head.size, item.entry_id, record)
+        head.frontier.append(leaf)
+        head.size += 1
+        head.sealed_at = self._sealed_at
+        row = Row(recorded, item.subject_key, item.about, leaf, head.chain)
+        self.rows.append(row)
+        self._recorded[item.entry_id] = recorded
+        self._subjects[item.subject_key] = item.entry_id
+        return row

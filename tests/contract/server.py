@@ -1,0 +1,67 @@
+"""A real Postgres for the tests: the server of the wheel, on a Unix socket, durable as in production."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+
+from quorate_cli.sandbox.postgres import binaries
+from quorate_cli.sandbox.processes import spawn
+
+
+def until(holds: Callable[[], bool], seconds: float) -> None:
+    """Wait for a condition; AssertionError after the deadline."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        select.select([], [], [], 0.02)
+
+
+class Server:
+    """One Postgres; `start` after `stop` or `kill` goes on with the same data."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="qpg"))
+        self.data = self.root / "data"
+        self._process: subprocess.Popen[bytes] | None = None
+        self._run("initdb", "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
+                  "--no-sync").wait(60)  # fmt: skip
+        assert (self.data / "PG_VERSION").exists(), (self.root / "log").read_text()
+
+    def _run(self, program: str, *args: str) -> "subprocess.Popen[bytes]":
+        with (self.root / "log").open("ab") as log:
+            return spawn([str(binaries() / program), *args], log=log, unprivileged=os.geteuid() == 0)
+
+    def start(self) -> None:
+        self._process = self._run(
+            "postgres", "-D", str(self.data), "-k", str(self.root), "-c", "listen_addresses=",
+            "-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=120",
+        )  # fmt: skip
+        until(self._answers, 30)
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.dsn("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def stop(self, number: int = signal.SIGINT) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(30)
+
+    def remove(self) -> None:
+        self.stop(signal.SIGQUIT)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def dsn(self, database: str, user: str = "postgres") -> str:
+        return f"postgresql://{quote(user)}@/{database}?host={quote(str(self.root), safe='')}"
