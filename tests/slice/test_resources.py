@@ -176,6 +176,12 @@ def test_a_full_trust_domain_is_accepted(cluster: Cluster) -> None:
     cluster.request("DELETE", path_of(document))
 
 
+def test_bounds_count_characters(cluster: Cluster, namespace: str) -> None:
+    """4096 characters fit a rationale whatever their bytes, although the refusal of 4097 speaks of bytes."""
+    document = edited(example("GovernanceProposal", namespace), {"spec.rationale": "ü" * 4096})
+    assert cluster.create(document)["spec"] == document["spec"]
+
+
 def test_a_huge_manifest_gets_a_sentence(cluster: Cluster, namespace: str) -> None:
     """A manifest of over 3 MB is refused by the API server as a whole."""
     document = edited(example("GovernanceProposal", namespace), {"spec.change.patch.0.value": "x" * 3_200_000})

@@ -419,6 +419,11 @@ class GovernanceProposal(Resource):
         "Ready": "the proposal is accepted and open, or decided",
     }
 
+    notes: ClassVar[tuple[str, ...]] = (
+        "A patch whose `value` is or holds null needs `kubectl apply --server-side` or `kubectl create`: client-side "
+        "apply drops null, and then the signature does not hold.",
+    )
+
     spec: GovernanceProposalSpec
     """What is proposed."""
     status: GovernanceProposalStatus | None = None

@@ -25,6 +25,7 @@ def page(kind: Kind, example: str) -> str:
             "",
             _names(kind),
             "",
+            *(f"{note}\n" for note in kind.model.notes),
             "## Example",
             "```yaml",
             example.strip(),

@@ -72,6 +72,9 @@ class Resource(Model):
     columns: ClassVar[tuple[Column, ...]]
     selectable: ClassVar[tuple[str, ...]] = ()
     conditions: ClassVar[dict[str, str]]
+    """Type of each condition, and what True means."""
+    notes: ClassVar[tuple[str, ...]] = ()
+    """What a reader must know before applying one; for the reference page."""
 
     api_version: Annotated[str, Field(pattern=f"^{API_VERSION}$", max_length=63)] = API_VERSION
     """The API group and version."""
