@@ -1,0 +1,254 @@
+"""MeshNode: proof of possession and liveness from signed heartbeats (trust.md, "Identities on a cluster")."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quorate.api.conditions import ConditionType, Observation, Reason, observe
+from quorate.audit.entry import Draft, Tether
+from quorate.trust.heartbeat import Beat, judge_heartbeat, silent_from
+from quorate_operator.kube.conditions import status_with
+from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key, Obj
+from quorate_operator.reconcile.domains import Constitution, Domains
+from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
+from quorate_operator.store.ports import Recorded
+from quorate_operator.view import View
+
+VERIFIED = "trust.node.verified"
+SILENT = "trust.node.silent"
+REFUSED = "trust.node.refused"
+NODE_NAMESPACE = "quorate-node-"
+LEASE = "quorate-heartbeat-"
+
+
+@dataclass(frozen=True)
+class Place:
+    """A node in one of its domains: the constitution in force, its challenges, and the newest heartbeat, if any."""
+
+    domain: str
+    constitution: Constitution | None
+    challenges: frozenset[str]
+    heartbeat: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one decision about a MeshNode is made from."""
+
+    obj: Obj
+    places: tuple[Place, ...]
+    head: Recorded | None
+    node_id: str
+    listed_at: int
+
+
+class MeshNodes:
+    """Reconciles MeshNodes."""
+
+    kind = "MeshNode"
+
+    def __init__(self, domains: Domains) -> None:
+        self._domains = domains
+        self._newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._answered: dict[str, tuple[Any, Any]] = {}
+        self._listed_at: int | None = None
+        self.relations: Mapping[str, Relation] = {
+            "Lease": lambda obj, _: [Key("MeshNode", "", obj["metadata"]["namespace"].removeprefix(NODE_NAMESPACE))],
+            "TrustDomain": self._members_of_changed,
+        }
+
+    def _members_of_changed(self, obj: Obj, view: View) -> Sequence[Key]:
+        """All nodes of a domain, but only when its accepted revision or its challenge is another one."""
+        name, status = obj["metadata"]["name"], obj.get("status") or {}
+        state = ((status.get("accepted") or {}).get("digest"), (status.get("challenge") or {}).get("current"))
+        if self._answered.get(name) == state:
+            return ()
+        self._answered[name] = state
+        return view.by("MeshNode", "domain", name)
+
+    async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
+        """One query for constitutions, one for the nodes' last entries; heartbeats come from the view."""
+        if self._listed_at is None:
+            self._listed_at = int(context.clock())
+        objects = {key: obj for key in keys if (obj := context.view.get(key)) is not None}
+        names = {name for obj in objects.values() for name in obj["spec"].get("trustDomains") or ()}
+        constitutions = await self._domains.get(context, names)
+        subjects = {key: _subject_key(obj, constitutions) for key, obj in objects.items()}
+        heads = await context.log.heads(sorted({subject for subject in subjects.values() if subject}))
+        return {
+            key: Gathered(
+                obj,
+                tuple(self._place(key, name, constitutions, context.view) for name in obj["spec"]["trustDomains"]),
+                heads.get(subjects[key] or ""),
+                context.config.node_id,
+                self._listed_at,
+            )
+            for key, obj in objects.items()
+        }
+
+    def _place(self, key: Key, domain: str, constitutions: Mapping[str, Constitution], view: View) -> Place:
+        status = (view.get(Key("TrustDomain", "", domain)) or {}).get("status") or {}
+        challenge = status.get("challenge") or {}
+        lease = view.get(Key("Lease", f"{NODE_NAMESPACE}{key.name}", f"{LEASE}{domain}"))
+        return Place(
+            domain,
+            constitutions.get(domain),
+            frozenset(value for name in ("current", "previous") if (value := challenge.get(name))),
+            self._latest(key.name, domain, _heartbeat(lease)),
+        )
+
+    def _latest(self, node: str, domain: str, heartbeat: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """The heartbeat with the greatest renewTime seen so far: an older one written back does not count."""
+        known = self._newest.get((node, domain))
+        if heartbeat is None:
+            return None
+        if known is not None and str(heartbeat.get("renewTime")) < str(known.get("renewTime")):
+            return known
+        self._newest[node, domain] = heartbeat
+        return heartbeat
+
+    def decide(self, gathered: Gathered, now: int) -> Plan:
+        """Judge each domain's heartbeat; the node is what the worst of them is."""
+        grace = int((gathered.obj["spec"].get("heartbeat") or {}).get("graceSeconds", 180))
+        standings = [_standing(place, gathered, grace, now) for place in gathered.places]
+        worst = next((item for item in standings if not item.ready), None)
+        shown = worst or standings[0]
+        entries, chain = _entries(gathered, standings, shown, now)
+        observations = _observations(gathered.obj, standings, shown)
+        member = [
+            {"name": place.domain, "role": place.constitution.latest.members[node_id].role}
+            for place in gathered.places
+            if place.constitution is not None
+            and (node_id := gathered.obj["spec"]["nodeId"]) in place.constitution.latest.members
+        ]
+        fields: dict[str, Any] = {"domains": member}
+        last = entries[-1].entry_id if entries else (gathered.head.entry_id if gathered.head else None)
+        if last is not None:
+            fields["lastEntry"] = str(last)
+        due = [item.silent_at for item in standings if item.ready and item.silent_at is not None]
+        events: tuple[Note, ...] = ()
+        if entries and entries[0].event_type != VERIFIED:
+            events = (Note("Warning", shown.reason, shown.message),)
+        return Plan(
+            chain=chain,
+            entries=entries,
+            status=status_with(gathered.obj, fields, observations, now=now),
+            events=events,
+            wake_at=min(due, default=None),
+            dirty=tuple(Key("TrustDomain", "", place.domain) for place in gathered.places) if entries else (),
+        )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a node stands in one domain."""
+
+    place: Place
+    reason: str
+    message: str
+    verified: bool = False
+    fresh: bool = False
+    silent_at: int | None = None
+    beat: Beat | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Verified and heartbeating."""
+        return self.verified and self.fresh
+
+
+def _standing(place: Place, gathered: Gathered, grace: int, now: int) -> Standing:
+    node_id = gathered.obj["spec"]["nodeId"]
+    if place.constitution is None:
+        message = f"TrustDomain {place.domain} has no accepted revision yet"
+        return Standing(place, Reason.NO_ACCEPTED_REVISION, message)
+    latest = place.constitution.latest
+    if latest.home_hub != gathered.node_id:
+        return Standing(place, Reason.NOT_HOME_HUB, f"{latest.home_hub} decides for {place.domain}")
+    if node_id not in latest.members:
+        return Standing(place, Reason.NOT_A_MEMBER, f"spec.nodeId {node_id} is not a member of {place.domain}")
+    if not place.challenges:
+        return Standing(place, Reason.NO_CHALLENGE, f"TrustDomain {place.domain} has not issued a challenge yet")
+    if place.heartbeat is None:
+        lease = f"{NODE_NAMESPACE}{gathered.obj['metadata']['name']}/{LEASE}{place.domain}"
+        return Standing(place, Reason.NO_HEARTBEAT, f"no heartbeat yet: the node writes Lease {lease}")
+    beat = judge_heartbeat(latest, node_id, place.heartbeat, place.challenges, now=now)
+    if not beat.verified:
+        return Standing(place, beat.reason, beat.message, beat=beat)
+    silent_at = silent_from(beat.renewed, grace_seconds=grace, listed_at=gathered.listed_at)
+    if now >= silent_at:
+        message = f"the last heartbeat for {place.domain} is older than {grace} s"
+        return Standing(place, Reason.SILENT, message, verified=True, beat=beat)
+    return Standing(place, Reason.READY, "verified and heartbeating", True, True, silent_at, beat)
+
+
+def _observations(obj: Obj, standings: Sequence[Standing], shown: Standing) -> list[Observation]:
+    verified, fresh = all(item.verified for item in standings), all(item.fresh for item in standings)
+    if obj["spec"].get("suspended") and shown.ready:
+        shown = Standing(shown.place, Reason.SUSPENDED, "spec.suspended: takes no part in scheduling and sync")
+    ready = verified and fresh and not obj["spec"].get("suspended")
+    reason = Reason.VERIFIED if verified else shown.reason
+    message = "a Machine key of each domain's accepted revision signed the heartbeat" if verified else shown.message
+    alive = Reason.HEARTBEATING if fresh else shown.reason
+    observations = [
+        observe(ConditionType.IDENTITY_VERIFIED, verified, reason, message),
+        observe(ConditionType.HEARTBEATING, fresh, alive, "heartbeats are fresh" if fresh else shown.message),
+        observe(ConditionType.READY, ready, Reason.READY if ready else shown.reason, shown.message),
+    ]
+    if shown.reason in (Reason.NOT_A_MEMBER, Reason.UNKNOWN_KEY):
+        observations.append(observe(ConditionType.STALLED, True, shown.reason, shown.message))
+    elif not ready and shown.reason != Reason.SUSPENDED:
+        observations.append(observe(ConditionType.RECONCILING, True, shown.reason, shown.message))
+    return observations
+
+
+_WAITING = frozenset(
+    {Reason.NO_ACCEPTED_REVISION, Reason.NOT_HOME_HUB, Reason.NO_CHALLENGE, Reason.NO_HEARTBEAT, Reason.NOT_A_MEMBER}
+)
+
+
+def _entries(
+    gathered: Gathered, standings: Sequence[Standing], shown: Standing, now: int
+) -> tuple[tuple[Draft, ...], str | None]:
+    """An entry when the node's recorded state changes; waiting for a first heartbeat is no state."""
+    constitution = standings[0].place.constitution
+    if constitution is None or shown.reason in _WAITING:
+        return (), None
+    event = VERIFIED if shown.ready else SILENT if shown.reason == Reason.SILENT else REFUSED
+    head = gathered.head
+    if head is not None and head.event_type == event and head.detail.get("reason") == str(shown.reason):
+        return (), None
+    meta = gathered.obj["metadata"]
+    keys = {item.place.domain: item.beat.key_name for item in standings if item.beat and item.beat.key_name}
+    draft = Draft(
+        f"{constitution.latest.mesh_id}/{gathered.obj['spec']['nodeId']}",
+        None if head is None else head.entry_id,
+        event,
+        {"kind": "MeshNode", "name": meta["name"], "uid": meta["uid"], "generation": meta.get("generation")},
+        Tether(constitution.latest.phase_id),
+        now * 1_000_000,
+        actor_id=gathered.obj["spec"]["nodeId"],
+        question="meshnode.observe",
+        detail={"reason": str(shown.reason), "message": shown.message, "machineKeys": keys},
+    )
+    return (draft,), constitution.chain
+
+
+def _heartbeat(lease: Obj | None) -> Mapping[str, Any] | None:
+    """The signed heartbeat in a Lease's annotation; None if there is none or it is not a JSON object."""
+    text = ((lease or {}).get("metadata", {}).get("annotations") or {}).get(HEARTBEAT_LABEL)
+    if not text or len(text) > 256 * 1024:
+        return None
+    try:
+        heartbeat = json.loads(text)
+    except ValueError:
+        return None
+    return heartbeat if isinstance(heartbeat, dict) else None
+
+
+def _subject_key(obj: Obj, constitutions: Mapping[str, Constitution]) -> str | None:
+    for name in obj["spec"].get("trustDomains") or ():
+        if name in constitutions:
+            return f"{constitutions[name].latest.mesh_id}/{obj['spec']['nodeId']}"
+    return None
