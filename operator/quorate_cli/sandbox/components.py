@@ -135,6 +135,7 @@ def kwok(plan: Plan) -> Spec:
         f"--kubeconfig={plan.kubeconfig('kwok')}",
         f"--config={STAGES}",
         "--manage-all-nodes=true",
+        "--node-ip=127.0.0.1",
         "--node-lease-duration-seconds=40",
         f"--server-address=127.0.0.1:{plan.ports['kwok']}",
     ]

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quorate_cli.sandbox.errors import SandboxError
-from quorate_cli.sandbox.processes import Guard, spawn, start_time
+from quorate_cli.sandbox.guard import start_time
+from quorate_cli.sandbox.processes import Guard, spawn
 from quorate_cli.sandbox.versions import LDFLAGS
 
 _PACKAGES = {

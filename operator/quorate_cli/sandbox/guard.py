@@ -39,7 +39,9 @@ def main() -> None:
         entry = (int(pid), started)
         groups.add(entry) if verb == "add" else groups.discard(entry)
     for pid, started in groups:
-        if started and start_time(pid) == started:
+        # The leader may be gone already and its children not; their group keeps its number from being given away. One
+        # that has it with another start time is somebody else.
+        if start_time(pid) in ("", started):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, signal.SIGKILL)
 

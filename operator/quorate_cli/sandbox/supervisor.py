@@ -32,7 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quorate_cli.sandbox.processes import Guard, kill_group, spawn, start_time
+from quorate_cli.sandbox.guard import start_time
+from quorate_cli.sandbox.processes import Guard, kill_group, spawn
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
