@@ -4,7 +4,6 @@ Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SA
 `--dsn`, `--sandbox`, `QUORATE_DSN`, `QUORATE_SANDBOX`, then the sandbox to which the kubeconfig belongs.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,16 +14,19 @@ from quorate_cli.output import BadInputError
 from quorate_operator.kube.connection import KubeconfigError, from_file
 
 STATE_FILE = "sandbox.json"
+READER = "quorate_read"
+"""The role that `audit` reads as in a sandbox."""
 
 
-def sandbox_directory(name: str, env: Mapping[str, str] = os.environ) -> Path:
+def sandbox_directory(name: str) -> Path:
     """The state directory of a sandbox."""
-    root = env.get("QUORATE_STATE")
-    return (Path(root) if root else Path.home() / ".local/state/quorate/sandbox") / name
+    from quorate_cli.sandbox.layout import state_root  # noqa: PLC0415 - only where a sandbox is meant
+
+    return state_root() / name
 
 
-def _sandbox_file(name: str, file: str, env: Mapping[str, str]) -> Path:
-    path = sandbox_directory(name, env) / file
+def _sandbox_file(name: str, file: str) -> Path:
+    path = sandbox_directory(name) / file
     if not path.exists():
         raise BadInputError(f"sandbox {name!r} does not exist: {path} is missing; `quorate sandbox up --name {name}`")
     return path
@@ -35,11 +37,11 @@ def find_kubeconfig(kubeconfig: str | None, sandbox: str | None, env: Mapping[st
     if kubeconfig:
         return Path(kubeconfig)
     if sandbox:
-        return _sandbox_file(sandbox, "kubeconfig", env)
+        return _sandbox_file(sandbox, "kubeconfig")
     if listed := [part for part in env.get("KUBECONFIG", "").split(os.pathsep) if part]:
         return Path(listed[0])
     if env.get("QUORATE_SANDBOX"):
-        return _sandbox_file(env["QUORATE_SANDBOX"], "kubeconfig", env)
+        return _sandbox_file(env["QUORATE_SANDBOX"], "kubeconfig")
     default = Path.home() / ".kube" / "config"
     if default.exists():
         return default
@@ -79,7 +81,7 @@ def find_dsn(
         return env["QUORATE_DSN"]
     name = sandbox or env.get("QUORATE_SANDBOX")
     if name:
-        return _sandbox_dsn(_sandbox_file(name, STATE_FILE, env))
+        return _sandbox_dsn(_sandbox_file(name, STATE_FILE))
     state = _beside_kubeconfig(kubeconfig, env)
     if state is not None:
         return _sandbox_dsn(state)
@@ -95,8 +97,7 @@ def _beside_kubeconfig(kubeconfig: str | None, env: Mapping[str, str]) -> Path |
 
 
 def _sandbox_dsn(state: Path) -> str:
-    try:
-        dsns = json.loads(state.read_text())["dsns"]
-        return str(dsns.get("read") or dsns["quorate_read"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BadInputError(f"{state}: says no database; is the sandbox up? ({type(error).__name__})") from error
+    from quorate_cli.sandbox.layout import Layout  # noqa: PLC0415
+    from quorate_cli.sandbox.postgres import dsn  # noqa: PLC0415
+
+    return dsn(Layout(state.parent.parent, state.parent.name), READER)
