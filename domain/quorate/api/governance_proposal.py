@@ -28,6 +28,16 @@ from quorate.api.schema import (
 )
 from quorate.api.tally import DomainTally, Electorate, Phase, ProposalReference, Tally
 
+__all__ = [
+    "Act",
+    "Change",
+    "GovernanceProposal",
+    "GovernanceProposalSpec",
+    "GovernanceProposalStatus",
+    "Phase",
+    "Target",
+]
+
 MAX_ACTS = 64
 
 
@@ -315,8 +325,10 @@ class GovernanceProposal(Resource):
     }
 
     notes: ClassVar[tuple[str, ...]] = (
-        "A patch whose `value` is or holds null needs `kubectl apply --server-side` or `kubectl create`: "
-        "client-side apply drops null, and then the signature does not hold.",
+        (
+            "A patch whose `value` is or holds null needs `kubectl apply --server-side` or `kubectl create`: "
+            "client-side apply drops null, and then the signature does not hold."
+        ),
     )
 
     spec: GovernanceProposalSpec
