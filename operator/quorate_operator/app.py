@@ -29,6 +29,7 @@ from quorate_operator.planner import Planner
 from quorate_operator.reconcile.effects import Applier
 from quorate_operator.reconcile.protocol import Context, Reconciler
 from quorate_operator.reconcile.routes import Routes
+from quorate_operator.resync import Resync
 from quorate_operator.selfcheck import check_cluster
 from quorate_operator.view import View
 
@@ -94,14 +95,7 @@ class Operator:
             stack.push_async_callback(backend.close)
             health.database = await backend.ping()
             if await self._elected(election, stop):
-                try:
-                    await self._lead(connection, client, backend, election, health, stop)
-                except Fatal:
-                    raise
-                except BaseException:
-                    await election.release()
-                    raise
-                await election.release()
+                await self._lead(connection, client, backend, election, health, stop)
 
     def _election(self, client: Client, identity: str) -> Election:
         return Election(
@@ -127,7 +121,7 @@ class Operator:
         await election.release()
         return False
 
-    async def _lead(
+    async def _lead(  # noqa: PLR0917
         self,
         connection: Connection,
         client: Client,
@@ -149,10 +143,12 @@ class Operator:
         health.watch_beat = time.monotonic()
         health.leader = True
         metrics.LEADER.set(1)
-        watch = watching.Watch(view, routes, planner, health)
+        resync = Resync(client, view, planner, health)
+        watch = watching.Watch(view, routes, planner, health, resync.request)
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),
+            "resync": asyncio.create_task(resync.run(), name="resync"),
             "election": asyncio.create_task(election.hold(), name="election"),
             "events": asyncio.create_task(recorder.run(), name="events"),
             "gauges": asyncio.create_task(_gauges(view, backend, health), name="gauges"),
@@ -168,6 +164,10 @@ class Operator:
             health.stopping = True
             await _drain(planner, parts["planner"])
             await recorder.flush(1.0)
+            # Kopf takes seconds to end; the next leader need not wait for that.
+            parts["election"].cancel()
+            await asyncio.wait({parts["election"]})
+            await election.release()
         finally:
             health.stopping = True
             kopf_stop.set()
@@ -200,7 +200,7 @@ def _raise_first(parts: Mapping[str, "asyncio.Task[Any]"], stop: asyncio.Event) 
             raise Fatal("PartEnded", f"the operator's {name} ended: {error or 'without an error'}") from error
 
 
-async def _drain(planner: Planner, task: "asyncio.Task[None]") -> None:
+async def _drain(planner: Planner, task: "asyncio.Task[Any]") -> None:
     planner.stop()
     try:
         async with asyncio.timeout(_DRAIN_SECONDS):

@@ -51,7 +51,7 @@ class Election:
 
     async def acquire(self) -> None:
         """Wait until this candidate leads."""
-        while not await self._try():
+        while not await self._try():  # noqa: ASYNC110 - another process decides when this ends
             await asyncio.sleep(self._retry * random.uniform(0.5, 1.0))  # noqa: S311
         _log.info("leading as %s", self.identity, extra={"object": str(LEASE_KEY), "reason": "Leading"})
 

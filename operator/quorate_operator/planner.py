@@ -1,8 +1,8 @@
 """The planner: a dirty set, a heap of due times, and one loop that turns them into decisions.
 
 Idle, it runs at once; busy, it coalesces for a few milliseconds. A pass takes at most a batch of keys of each kind, in
-dependency order: gather the batch, decide each, apply with bounded concurrency. Level-triggered: a full resync every few
-minutes gives the same result as no event ever lost. Nothing runs before the barrier opens (every kind was listed).
+dependency order: gather the batch, decide each, apply with bounded concurrency. Nothing runs before the barrier opens
+(`Resync`: every kind was listed).
 """
 
 import asyncio
@@ -84,7 +84,6 @@ class Planner:
         batch: most keys of a kind in one pass; bounds how long another kind waits.
         concurrency: plans applied at the same time.
         coalesce: seconds to wait for more work while busy.
-        resync_seconds: period of the full resync.
     """
 
     def __init__(
@@ -96,7 +95,6 @@ class Planner:
         batch: int = 128,
         concurrency: int = 16,
         coalesce: float = 0.005,
-        resync_seconds: float = 300.0,
     ) -> None:
         self.heartbeat = time.monotonic()
         """Monotonic time at which the loop last made progress; /healthz looks at its age."""
@@ -108,8 +106,6 @@ class Planner:
         self._batch = batch
         self._limit = asyncio.Semaphore(concurrency)
         self._coalesce = coalesce
-        self._resync_seconds = resync_seconds
-        self._resync_at = 0.0
         self._agenda = Agenda()
         self._failures: dict[Key, int] = {}
         self._wakeup = asyncio.Event()
@@ -122,10 +118,8 @@ class Planner:
         return self._barrier.is_set()
 
     def open(self) -> None:
-        """Every watched kind was listed: start deciding. Everything in the view is looked at once."""
-        if not self._barrier.is_set():
-            self._mark_all()
-            self._barrier.set()
+        """Every watched kind was listed: start deciding."""
+        self._barrier.set()
 
     def mark(self, keys: Iterable[Key]) -> None:
         """Look at these keys as soon as possible; kinds without a reconciler are ignored."""
@@ -152,8 +146,6 @@ class Planner:
         while not self._stopping:
             self.heartbeat = time.monotonic()
             now = self._clock()
-            if now >= self._resync_at:
-                self._mark_all()
             self._agenda.collect_due(now)
             metrics.DIRTY.set(len(self._agenda))
             if not len(self._agenda):
@@ -167,11 +159,6 @@ class Planner:
         due = self._agenda.next_due()
         self._wakeup.clear()
         await _wait(self._wakeup, _LONGEST_IDLE if due is None else max(0.0, min(due - now, _LONGEST_IDLE)))
-
-    def _mark_all(self) -> None:
-        self._resync_at = self._clock() + self._resync_seconds
-        for kind in self._kinds:
-            self.mark(self._context.view.keys(kind))
 
     async def _pass(self) -> None:
         for reconciler in self._reconcilers:

@@ -1,8 +1,8 @@
 """The slim in-memory view of what is watched, with relations as plain indexes.
 
 It holds raw dicts as the API server sent them, less what no decision reads (`managedFields`, the last-applied
-annotation, the text of content ConfigMaps: only its digest is kept, as `contentDigest`). Objects in it are never mutated;
-a fold replaces them. One asyncio loop owns it: no locks.
+annotation, the text of content ConfigMaps: only its digest is kept, as `contentDigest`). Objects in it are never
+mutated; a fold replaces them. One asyncio loop owns it: no locks.
 """
 
 from collections import defaultdict
@@ -108,6 +108,12 @@ class View:
             return None
         self._unindex(key, old)
         return self._objects[key.kind].pop(key)
+
+    def retain(self, kind: str, listed: set[Key], version: int) -> None:
+        """Forget objects that a listing made at this resource version does not have; later ones stay."""
+        for key in [key for key in self._objects[kind] if key not in listed]:
+            if _version(self._objects[kind][key]) <= version:
+                self.remove(key)
 
     def get(self, key: Key) -> Obj | None:
         """The object, or None. Treat it as frozen."""

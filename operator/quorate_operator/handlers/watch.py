@@ -1,14 +1,10 @@
-"""Kopf as the informer: `kopf.index` is the barrier, `on.event` folds and marks; neither does I/O or stores anything.
-
-Until every kind was listed, Kopf calls index handlers only; the first `on.event` call therefore means that the view is
-complete. From then on the index handlers are filtered out, so that each event costs one handler call.
-"""
+"""Kopf as the informer: `on.event` handlers fold and mark; they do no I/O and store nothing in the objects."""
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import kopf
@@ -17,12 +13,13 @@ from kopf import AnnotationsProgressStorage, DiffBaseStorage, OperatorRegistry, 
 from quorate_operator.election import LEASE_KEY
 from quorate_operator.http.health import Health
 from quorate_operator.kube.connection import Connection
-from quorate_operator.kube.resources import CONTENT_LABEL, GROUP, HEARTBEAT_LABEL, WATCHED, Obj, Resource, key_of
+from quorate_operator.kube.resources import GROUP, WATCHED, Obj, Resource, key_of
 from quorate_operator.planner import Planner
 from quorate_operator.reconcile.routes import Routes
+from quorate_operator.resync import LABELS
 from quorate_operator.view import View
 
-_LABELS = {"Lease": HEARTBEAT_LABEL, "ConfigMap": CONTENT_LABEL}
+_STARTING_SECONDS = 10.0
 
 
 class _NoDiffBase(DiffBaseStorage):
@@ -41,30 +38,28 @@ class _NoDiffBase(DiffBaseStorage):
 
 @dataclass(slots=True)
 class Watch:
-    """What handlers reach: the view, the routes and the planner."""
+    """What handlers reach; `relisted` is called when a watch that was running starts over."""
 
     view: View
     routes: Routes
     planner: Planner
     health: Health
-
-    def listed(self, raw: Obj) -> None:
-        """Fold an object of the first listing."""
-        self.view.fold(raw)
+    relisted: Callable[[], None]
+    started: float = field(default_factory=time.monotonic)
 
     def event(self, kind: str | None, raw: Obj) -> None:
-        """Fold one watch event and mark what it concerns; the first one opens the barrier."""
+        """Fold one watch event and mark what it concerns."""
         key = key_of(raw)
         if key == LEASE_KEY:
             self.health.watch_beat = time.monotonic()
+            return
         old = self.view.get(key)
         changed = self.view.remove(key, raw["metadata"].get("uid")) if kind == "DELETED" else self.view.fold(raw)
+        if kind is None and time.monotonic() - self.started > _STARTING_SECONDS:
+            self.relisted()
         if changed:
             for state in (old, raw):
                 self.planner.mark(self.routes.touched(state) if state is not None else ())
-        if not self.planner.is_open:
-            self.health.listed = True
-            self.planner.open()
 
 
 def registry(watch: Watch, connection: Connection) -> OperatorRegistry:
@@ -93,10 +88,6 @@ def _handle(result: OperatorRegistry, watch: Watch, resource: Resource) -> None:
     named = {"apiVersion": resource.api_version, "kind": resource.kind}
     where = (resource.group, resource.version, resource.plural)
 
-    @kopf.index(*where, registry=result, id=f"list-{resource.plural}", when=lambda **_: not watch.planner.is_open)
-    async def listed(body: Mapping[str, Any], **_: Any) -> None:
-        watch.listed({**named, **body})
-
     @kopf.on.event(*where, registry=result, id=f"watch-{resource.plural}")
     async def event(event: Mapping[str, Any], **_: Any) -> None:
         watch.event(event["type"], {**named, **event["object"]})
@@ -113,7 +104,7 @@ def settings() -> OperatorSettings:
     result.watching.client_timeout = 660
     result.watching.connect_timeout = 10
     result.watching.chunk_size = 500
-    for kind, label in _LABELS.items():
+    for kind, label in LABELS.items():
         result.watching.label_selectors[WATCHED[kind].plural] = label
     result.networking.request_timeout = 30
     result.networking.connect_timeout = 5

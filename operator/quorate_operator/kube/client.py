@@ -54,18 +54,28 @@ class Client:
         """The object, or None."""
         return await self._request("GET", _path(key), missing=True)
 
-    async def list(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[Obj]:
-        """Every object of a kind, read in pages; `apiVersion` and `kind` are filled in."""
+    async def list_at(
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+    ) -> tuple[list[Obj], int]:
+        """The objects, and the resource version that the list was made at.
+
+        Read in pages of one consistent list; `apiVersion` and `kind` are filled in.
+        """
         resource = BY_KIND[kind]
+        named = {"apiVersion": resource.api_version, "kind": kind}
         params = {"limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields, "continue": ""}
         items: list[Obj] = []
         while True:
             sent = {name: value for name, value in params.items() if value}
             page = await self.request("GET", resource.path(namespace), params=sent)
-            items += ({"apiVersion": resource.api_version, "kind": kind, **item} for item in page.get("items") or ())
+            items += (named | item for item in page.get("items") or ())
             params["continue"] = page["metadata"].get("continue") or ""
             if not params["continue"]:
-                return items
+                return items, int(page["metadata"]["resourceVersion"])
+
+    async def list_all(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[Obj]:
+        """Every object of a kind that the selectors match."""
+        return (await self.list_at(kind, namespace=namespace, labels=labels, fields=fields))[0]
 
     async def create(self, body: Obj) -> Obj:
         """Create an object.
@@ -87,7 +97,7 @@ class Client:
 
         Raises:
             Conflict: `patch` names another `metadata.resourceVersion` than the object has.
-            Waiting: the object is gone (a later event tidies up).
+                The object being gone is one, too.
         """
         answer = await self._request("PATCH", _path(key, "status"), body=patch, media="merge-patch", missing=True)
         if answer is None:

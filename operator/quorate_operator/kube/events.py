@@ -31,6 +31,13 @@ class _Series:
     count: int
     name: str
 
+    def event(self, body: Obj, now: float) -> Obj:
+        """`body` as this series' Event: one name for all of it, a count from the second on."""
+        event = {**body, "metadata": {**body["metadata"], "name": self.name}, "eventTime": _micro(self.first)}
+        if self.count > 1:
+            event["series"] = {"count": self.count, "lastObservedTime": _micro(now)}
+        return event
+
 
 def _micro(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -61,7 +68,7 @@ class Recorder:
             self._seen.popitem(last=False)
         # Every doubling is written, so that a storm of one refusal costs a handful of requests.
         if series.count & (series.count - 1) == 0:
-            self._put(_event(obj, kind, reason, note, series, now, self._instance))
+            self._put(series.event({**_event(obj, kind, reason, note), "reportingInstance": self._instance[:128]}, now))
 
     def _put(self, event: Obj) -> None:
         try:
@@ -89,25 +96,20 @@ class Recorder:
             return
 
 
-def _event(obj: Obj, kind: str, reason: str, note: str, series: _Series, now: float, instance: str) -> Obj:
+def _event(obj: Obj, kind: str, reason: str, note: str) -> Obj:
     meta = obj["metadata"]
     namespace = meta.get("namespace") or "default"  # Events of cluster-wide objects live in `default`
     regarding = {"apiVersion": obj["apiVersion"], "kind": obj["kind"], "name": meta["name"], "uid": meta.get("uid", "")}
     if meta.get("namespace"):
         regarding["namespace"] = meta["namespace"]
-    event: Obj = {
+    return {
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
-        "metadata": {"name": series.name, "namespace": namespace},
-        "eventTime": _micro(series.first),
+        "metadata": {"namespace": namespace},
         "reportingController": "quorate.dev/operator",
-        "reportingInstance": instance[:128],
         "action": "Reconcile",
         "type": kind,
         "reason": reason,
         "note": note[:_MAX_NOTE],
         "regarding": {**regarding, "resourceVersion": meta.get("resourceVersion", "")},
     }
-    if series.count > 1:
-        event["series"] = {"count": series.count, "lastObservedTime": _micro(now)}
-    return event

@@ -73,7 +73,7 @@ class Applier:
             self._view.fold(current)
 
     async def report(self, key: Key, error: OperatorError, now: int) -> None:
-        """Put an error into the object's conditions and, when it stalls, an Event. Best effort: it is retried anyway."""
+        """Put an error into the object's conditions and, when it stalls, an Event; best effort, it is retried."""
         current = self._view.get(key)
         if current is None:
             return

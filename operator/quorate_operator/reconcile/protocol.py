@@ -3,8 +3,8 @@
 A reconciler has two halves. `gather` (async) reads everything that one decision needs, for a batch of keys, into frozen
 values; "not found" becomes None. `decide` (sync, pure: no I/O, no clock) returns a `Plan`. The planner applies a plan
 in this order: append `entries` (with `content`, one transaction), `commands`, `status`, `events`. When the log already
-holds one of the entry ids nothing of the plan is performed: the key is gathered again, and the decision then starts from
-the recorded entry (trust.md, Entries).
+holds one of the entry ids nothing of the plan is performed: the key is gathered again, and the decision then starts
+from the recorded entry (trust.md, Entries).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -86,7 +86,7 @@ class Plan:
     """Other keys to look at once this plan was applied."""
 
 
-I = TypeVar("I")
+I = TypeVar("I")  # noqa: E741
 """What one decision of a reconciler is made from: a frozen value."""
 
 Relation = Callable[[Obj, View], Iterable[Key]]
