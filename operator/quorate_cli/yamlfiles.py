@@ -185,16 +185,10 @@ def _objects(value: Any, name: str) -> Iterator[Obj]:
     yield value
 
 
-def read_json_document(path: str | Path, maximum: int = MAX_LINES_BYTES) -> Obj:
-    """One JSON object of up to `maximum` bytes, as evidence bundles and proofs are."""
+def read_bytes(path: str | Path, maximum: int) -> bytes:
+    """A file of at most `maximum` bytes as it is, evidence bundles for example."""
     name = "standard input" if str(path) == "-" else str(path)
     data = _bytes(Path(path), name)
     if len(data) > maximum:
         raise BadInputError(f"{name}: has over {maximum} bytes")
-    try:
-        value = parse_json(data)
-    except (NotCanonicalError, UnicodeDecodeError) as error:
-        raise BadInputError(f"{name}: {error}") from error
-    if not isinstance(value, dict):
-        raise BadInputError(f"{name}: must be a JSON object, not {type(value).__name__}")
-    return value
+    return data

@@ -1,0 +1,236 @@
+"""`quorate proposal`: show a proposal, fetch its evidence, verify it offline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quorate.audit.verify import Verdict
+from quorate.canonical import digest_of_bytes
+from quorate_cli.audit import EXIT
+from quorate_cli.cluster import Cluster
+from quorate_cli.options import Kubeconfig, Namespace, Output, Sandbox
+from quorate_cli.output import (
+    BadInputError,
+    CliError,
+    Column,
+    Format,
+    emit,
+    emit_objects,
+    paint,
+    show_fields,
+    show_table,
+    tell,
+)
+from quorate_cli.pins import Pins, parse_pins
+from quorate_cli.sources import SYSTEM_NAMESPACE, Sources
+
+if TYPE_CHECKING:
+    from quorate.proposals.evidence import Report
+
+Obj = dict[str, Any]
+app = typer.Typer(no_args_is_help=True, help="Show a proposal, fetch its evidence, verify it offline.")
+MAX_BUNDLE = 64_000_000
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
+    namespace: Namespace = None,
+    output: Output = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Show where a proposal is in its life, every number of its tally, and its votes."""
+    sources = Sources((), kubeconfig, sandbox)
+    where = sources.namespace(namespace)
+    proposal = sources.cluster.get("GovernanceProposal", name, where)
+    if output in (Format.JSON, Format.YAML, Format.NAME):
+        proposal["metadata"].pop("managedFields", None)
+        emit_objects([proposal], output)
+        return
+    _show(proposal)
+    digest = (proposal.get("status") or {}).get("digest")
+    if digest:
+        votes = sources.cluster.list("Vote", fieldSelector=f"spec.proposal.digest={digest}")
+        votes.sort(key=lambda vote: str(vote["metadata"].get("creationTimestamp")))
+        print()
+        show_table(_VOTES if output is Format.WIDE else _VOTES[:5], votes)
+
+
+def _show(proposal: Obj) -> None:
+    spec, status = proposal["spec"], proposal.get("status") or {}
+    target = spec["target"]
+    part = f"clause {target['clause']}" if "clause" in target else str(target.get("section") or "")
+    show_fields(
+        {
+            "Proposal": f"{proposal['metadata']['namespace']}/{proposal['metadata']['name']}",
+            "Type": spec["type"],
+            "Target": f"{target['kind']} {target['name']} {part}".strip(),
+            "Rationale": spec.get("rationale"),
+            "Digest": status.get("digest"),
+            "Revision": status.get("revision") or spec["revision"],
+            "Phase": status.get("phase"),
+            "Outcome": status.get("outcome"),
+            "Reason": status.get("reason"),
+            "Opened": status.get("openedAt"),
+            "Voting ends": status.get("votingEnds"),
+            "Decided": status.get("decidedAt"),
+            "Executed": status.get("executedAt"),
+            "Evidence": status.get("evidenceDigest"),
+        }
+    )
+    tally, electorate = status.get("tally") or {}, status.get("electorate") or {}
+    if tally:
+        sums = [f"{item} {tally.get(item)}" for item in ("approve", "reject", "abstain", "veto", "cast", "outstanding")]
+        print(f"Tally:       {', '.join(sums)} of {electorate.get('totalWeight')}")
+        tests = {name: value for name, value in tally.items() if isinstance(value, dict)}
+        print()
+        show_table(_TESTS, [{"name": name, **value} for name, value in tests.items()])
+    for condition in status.get("conditions") or ():
+        if condition["status"] == "False" and condition["type"] in ("Ready", "Accepted", "SpecAccepted"):
+            tell(f"{condition['type']}: {condition['reason']}: {condition['message']}")
+
+
+_TESTS: list[Column] = [
+    ("test", lambda row: row["name"]),
+    ("left", lambda row: row.get("left")),
+    ("right", lambda row: row.get("right")),
+    ("holds", lambda row: row.get("holds")),
+]
+
+
+def _counted(vote: Obj) -> Obj:
+    conditions = (vote.get("status") or {}).get("conditions") or ()
+    return next((dict(item) for item in conditions if item["type"] == "Counted"), {})
+
+
+_VOTES: list[Column] = [
+    ("key", lambda vote: vote["spec"]["keyName"]),
+    ("choice", lambda vote: vote["spec"]["choice"]),
+    ("weight", lambda vote: (vote.get("status") or {}).get("weight")),
+    ("counted", lambda vote: _counted(vote).get("status")),
+    ("reason", lambda vote: _counted(vote).get("reason")),
+    ("voter", lambda vote: vote["spec"]["voter"]),
+    ("sequence", lambda vote: vote["spec"]["sequence"]),
+    ("cast", lambda vote: vote["spec"]["castAt"]),
+    ("name", lambda vote: f"{vote['metadata']['namespace']}/{vote['metadata']['name']}"),
+]
+
+
+def fetch_content(cluster: Cluster, reference: str | None, digest: str | None, what: str) -> bytes:
+    """The bytes of a content ConfigMap; CliError if there is none yet or they do not have their digest."""
+    if not reference:
+        raise CliError(f"{what}: there is none yet")
+    text = (cluster.get("ConfigMap", reference, SYSTEM_NAMESPACE).get("data") or {}).get("content", "")
+    data = str(text).encode()
+    expected = digest or "sha256:" + reference.removeprefix("quorate-")
+    if digest_of_bytes(data) != expected:
+        raise CliError(f"{what}: ConfigMap {SYSTEM_NAMESPACE}/{reference} does not have the digest {expected}")
+    return data
+
+
+@app.command()
+def evidence(
+    name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the bundle here.")] = None,
+    proof_out: Annotated[Path | None, typer.Option("--proof-out", metavar="FILE", help="Write the proof here.")] = None,
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Fetch the evidence bundle of a decision, and its proof once a checkpoint covers it."""
+    sources = Sources((), kubeconfig, sandbox)
+    proposal = sources.cluster.get("GovernanceProposal", name, sources.namespace(namespace))
+    bundle, proof = _fetch(sources.cluster, proposal, with_proof=proof_out is not None)
+    if out is None:
+        print(bundle.decode())
+    else:
+        _write(out, bundle)
+    if proof_out is not None:
+        if proof is None:
+            raise CliError(f"proof of {name!r}: there is none yet: no checkpoint covers its entries")
+        _write(proof_out, proof)
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise BadInputError(f"{path}: {error.strerror or error}") from error
+    tell(f"{path}: {len(data)} bytes, {digest_of_bytes(data)}")
+
+
+def _fetch(cluster: Cluster, proposal: Obj, *, with_proof: bool) -> tuple[bytes, bytes | None]:
+    status, name = proposal.get("status") or {}, proposal["metadata"]["name"]
+    bundle = fetch_content(cluster, status.get("evidenceRef"), status.get("evidenceDigest"), f"evidence of {name!r}")
+    reference = status.get("proofRef") if with_proof else None
+    return bundle, fetch_content(cluster, reference, None, f"proof of {name!r}") if reference else None
+
+
+@app.command()
+def verify(
+    bundle: Annotated[str, typer.Argument(help="A bundle in a file, or the name of a GovernanceProposal.")],
+    proof: Annotated[str | None, typer.Option("--proof", metavar="FILE", help="The proof document.")] = None,
+    pins: Pins = None,
+    namespace: Namespace = None,
+    output: Output = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Re-derive a decision from its evidence: revisions, electorate, signatures, outcome; with a proof, the log too."""
+    from quorate.proposals.evidence import Pinned, verify as verify_evidence  # noqa: I001, PLC0415 - the decision code
+
+    if bundle == "-" or Path(bundle).is_file():
+        data, proven = _file(bundle), None if proof is None else _file(proof)
+    elif "/" in bundle or bundle.endswith(".json"):
+        raise BadInputError(f"{bundle}: No such file or directory")
+    else:
+        sources = Sources((), kubeconfig, sandbox)
+        found = sources.cluster.get("GovernanceProposal", bundle, sources.namespace(namespace))
+        data, proven = _fetch(sources.cluster, found, with_proof=proof is None)
+        proven = proven if proof is None else _file(proof)
+    report = verify_evidence(data, pinned=Pinned(pins=parse_pins(pins or ())), proof=proven)
+    _report(report, output)
+    raise typer.Exit(int(EXIT[report.verdict]))
+
+
+def _file(path: str) -> bytes:
+    """The canonical bytes of a JSON file; one line end after them, as editors add it, is no difference."""
+    from quorate_cli.yamlfiles import read_bytes  # noqa: PLC0415
+
+    data = read_bytes(path, MAX_BUNDLE)
+    return data[:-1] if data.endswith(b"\n") else data
+
+
+def _report(report: "Report", output: Format) -> None:
+    findings = [("fault", item) for item in report.faults]
+    findings += [("missing", item) for item in report.missing]
+    findings += [("alarm", item) for item in report.alarms]
+    if output in (Format.JSON, Format.YAML):
+        rows = [{"level": level, "check": item.check.value, "reason": item.reason, "message": item.message}
+                for level, item in findings]  # fmt: skip
+        head = {"verdict": report.verdict.value, "digest": report.digest, "proposalDigest": report.proposal_digest}
+        tail = {"outcome": report.outcome, "reason": report.reason, "anchored": report.anchored}
+        emit({**head, **tail, "checked": report.counts, "findings": rows, "notes": report.notes}, output)
+        return
+    if output is Format.NAME:
+        print(report.verdict.value)
+        return
+    counts = ", ".join(f"{value} {name}" for name, value in report.counts.items())
+    outcome = f"{report.outcome} ({report.reason})" if report.outcome else None
+    show_fields({"Evidence": report.digest, "Proposal": report.proposal_digest, "Outcome": outcome, "Checked": counts})
+    for level, item in findings:
+        print(paint(f"{level}: {item.check.value}: {item.message}", "warn" if level == "alarm" else "bad"))
+    for note in report.notes:
+        print(f"note: {note}")
+    print(paint(f"{report.verdict.value.upper()}{_MEANING[report.verdict]}", _STYLES.get(report.verdict, "warn")))
+
+
+_MEANING = {
+    Verdict.INTACT: ": re-derived from the documents, and every entry is in the log under a signed checkpoint",
+    Verdict.TAMPERED: ": the bundle does not hold what it claims",
+    Verdict.UNANCHORED: ": re-derived from the documents; without --proof nothing shows that the log holds them",
+    Verdict.CANNOT_TELL: ": something needed is missing",
+}
+_STYLES = {Verdict.INTACT: "good", Verdict.TAMPERED: "bad"}
