@@ -11,6 +11,7 @@ from uuid import UUID
 from quorate.audit.entry import Draft, content_hash, format_timestamp
 from quorate.audit.merkle import Frontier
 from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
+from quorate.canonical import is_digest
 from quorate_operator.errors import Stalled
 from quorate_operator.store.recorded import Recorded
 
@@ -39,6 +40,11 @@ class Row:
     about: tuple[str, ...]
     leaf: bytes
     chain: bytes
+
+    @property
+    def digests(self) -> set[str]:
+        """What the entry is found by: the digests it is about, and its subject's where that is one."""
+        return {*self.about, *([self.subject_key] if is_digest(self.subject_key) else [])}
 
 
 @dataclass
@@ -136,7 +142,9 @@ class Batch:
                 )
             # The header is 87 bytes and the chain id.
             if len(item.content) + len(self._chain_id.encode()) + 87 > 65_535:
-                raise Stalled("EntryRefused", f"the content has {len(item.content)} bytes: the record would be too long")
+                raise Stalled(
+                    "EntryRefused", f"the content has {len(item.content)} bytes: the record would be too long"
+                )
 
     def _place(self, item: Item) -> Row:
         head = self.head

@@ -1,0 +1,152 @@
+"""Ports `Log` and `Content` on Postgres."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.entry import Draft
+from quorate.audit.merkle import TILE_WIDTH, Frontier
+from quorate.audit.verify import StoredEntry, StoredHead
+from quorate.identity.vkey import SignerKey
+from quorate_operator.errors import Stalled
+from quorate_operator.store import statements as sql
+from quorate_operator.store.batch import items_of
+from quorate_operator.store.ports import Bytes
+from quorate_operator.store.postgres import (
+    Connection,
+    Database,
+    Sealing,
+    check_content,
+    check_term,
+    now_micros,
+)
+from quorate_operator.store.proofs import block_of, proof_from_blocks
+from quorate_operator.store.recorded import Recorded
+from quorate_operator.store.sealer import MAX_WAITING, Sealer
+
+_END = 2**63 - 1
+
+
+class PostgresLog:
+    """Port `Log`; `patience` seconds are spent on an unreachable database before an append fails."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        patience: float = 5.0,
+        max_waiting: int = MAX_WAITING,
+        clock: Callable[[], int] = now_micros,
+    ) -> None:
+        self._database = database
+        self._sealing = Sealing(database, clock=clock)
+        self._patience = patience
+        self._max_waiting = max_waiting
+        self._sealers: dict[str, Sealer] = {}
+
+    async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
+        """Port `Log`."""
+        items = items_of(drafts)
+        given = dict(content or {})
+        check_content(list(given.items()))
+        sealer = self._sealers.get(chain)
+        if sealer is None:
+            sealer = Sealer(chain, self._sealing.seal, patience=self._patience, max_waiting=self._max_waiting)
+            self._sealers[chain] = sealer
+        return await sealer.append(items, given)
+
+    async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
+        """Port `Log`."""
+        rows = await self._database.read(sql.HEADS, list(subject_keys))
+        return {row[4]: Recorded(*row[:4], existing=True) for row in rows}
+
+    async def about(self, digest: str) -> list[Recorded]:
+        """Port `Log`."""
+        return [Recorded(*row, existing=True) for row in await self._database.read(sql.ABOUT, digest)]
+
+    async def chains(self) -> list[StoredHead]:
+        """Port `Log`."""
+        return [StoredHead(*row) for row in await self._database.read(sql.CHAINS)]
+
+    async def entries(self, chain: str, start: int = 0, end: int | None = None) -> AsyncIterator[StoredEntry]:
+        """Port `Log`; pages by sequence, so it holds no transaction open while the reader works."""
+        last = _END if end is None else end
+        while rows := await self._database.read(sql.ENTRIES, chain, start, last):
+            for row in rows:
+                yield StoredEntry(*row)
+            start = rows[-1][0] + 1
+
+    async def checkpoint(self, chain: str, signer: SignerKey) -> str:
+        """Port `Log`."""
+
+        async def work(connection: Connection) -> str:
+            held = await (await connection.execute(sql.LOCK_TERM, binary=True)).fetchone()
+            check_term(held, self._database.term)
+            head = await (await connection.execute(sql.HEAD, (chain,), binary=True)).fetchone()
+            if head is None:
+                raise Stalled("ChainUnknown", f"chain {chain} has no entry")
+            _, size, _, frontier = head
+            row: Any = (chain, size, signer.name)
+            kept = await (await connection.execute(sql.CHECKPOINT_AT, row)).fetchone()
+            if kept is not None:
+                return str(kept[0])
+            note = Checkpoint(chain, size, Frontier.decode(size, frontier).root()).sign(signer)
+            await connection.execute(sql.INSERT_CHECKPOINT, (*row, note))
+            return note
+
+        return await self._database.again(work)
+
+    async def checkpoints(self, chain: str) -> list[str]:
+        """Port `Log`."""
+        return [row[0] for row in await self._database.read(sql.CHECKPOINTS, chain)]
+
+    async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
+        """Port `Log`."""
+        full, block = size // TILE_WIDTH, block_of(sequence)
+        own_range = (block * TILE_WIDTH, min((block + 1) * TILE_WIDTH, size))
+        roots = await self._hashes(sql.TILE_ROOTS, chain, 0, 0, full)
+        own = await self._hashes(sql.LEAVES, chain, *own_range)
+        last = await self._hashes(sql.LEAVES, chain, full * TILE_WIDTH, size)
+        if size < 1 or len(roots) * TILE_WIDTH + len(last) != size:
+            raise Stalled("ChainUnknown", f"chain {chain} has no {size} entries")
+        root, path = proof_from_blocks(sequence, size, roots, own, last)
+        return Checkpoint(chain, size, root), path
+
+    async def _hashes(self, query: str, *args: Any) -> list[bytes]:
+        return [row[0] for row in await self._database.read(query, *args)]
+
+    async def close(self) -> None:
+        """Wait for appends that are under way."""
+        for sealer in self._sealers.values():
+            await sealer.close()
+
+
+class PostgresContent:
+    """Port `Content`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """Port `Content`."""
+        return check_content(await self._database.read(sql.CONTENT, list(digests)))
+
+
+class PostgresStore:
+    """The store of one process: `log`, `content`, and the term under which it writes."""
+
+    def __init__(self, dsn: str, *, patience: float = 5.0, connections: int = 6) -> None:
+        self.database = Database(dsn, connections=connections)
+        self.log = PostgresLog(self.database, patience=patience)
+        self.content = PostgresContent(self.database)
+        self.take = self.database.take
+        self.ping = self.database.ping
+
+    async def open(self) -> None:
+        """Connect and check the schema; errors of `Database.open`."""
+        await self.database.open()
+
+    async def close(self) -> None:
+        """Finish what is under way, then disconnect."""
+        await self.log.close()
+        await self.database.close()

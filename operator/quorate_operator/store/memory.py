@@ -1,0 +1,142 @@
+"""The store in memory: for tests of the rooms above; nothing of it outlives the process."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+
+from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.entry import Draft
+from quorate.audit.merkle import inclusion_proof, root_of
+from quorate.audit.verify import StoredEntry, StoredHead
+from quorate.identity.vkey import SignerKey
+from quorate_operator.errors import Stalled
+from quorate_operator.store.batch import Batch, Head, Row, items_of
+from quorate_operator.store.ports import Bytes
+from quorate_operator.store.postgres import check_content, check_term, now_micros
+from quorate_operator.store.recorded import Recorded
+
+
+class Shared:
+    """What several stores see in common, as processes share a database."""
+
+    def __init__(self) -> None:
+        self.term, self.holder = 0, ""
+        self.heads: dict[str, Head] = {}
+        self.rows: dict[str, list[Row]] = {}
+        self.content: dict[str, bytes] = {}
+        self.notes: dict[str, dict[tuple[int, str], str]] = {}
+
+    def all_rows(self) -> list[Row]:
+        """Every row by chain and sequence."""
+        return [row for chain in sorted(self.rows) for row in self.rows[chain]]
+
+
+def _as_existing(row: Row) -> Recorded:
+    found = row.recorded
+    return Recorded(found.chain_id, found.sequence, found.entry_id, found.record, existing=True)
+
+
+class MemoryLog:
+    """Port `Log`."""
+
+    def __init__(self, store: "MemoryStore", clock: Callable[[], int]) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
+        """Port `Log`."""
+        items, shared = items_of(drafts), self._store.shared
+        given = check_content(list((content or {}).items()))
+        check_term((shared.term, shared.holder), self._store.term)
+        rows = shared.all_rows()
+        batch = Batch(
+            chain,
+            shared.heads.setdefault(chain, Head()),
+            recorded={row.recorded.entry_id: _as_existing(row) for row in rows},
+            subjects={row.subject_key: row.recorded.entry_id for row in self._by_age(rows)},
+            now=self._clock(),
+        )
+        found, new = batch.add(items)
+        if new:
+            shared.rows.setdefault(chain, []).extend(batch.rows)
+            shared.content.update(given)
+        return found
+
+    @staticmethod
+    def _by_age(rows: Sequence[Row]) -> list[Row]:
+        return sorted(rows, key=lambda row: row.recorded.sealed_at)
+
+    async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
+        """Port `Log`."""
+        wanted = set(subject_keys)
+        rows = self._by_age(self._store.shared.all_rows())
+        return {row.subject_key: _as_existing(row) for row in rows if row.subject_key in wanted}
+
+    async def about(self, digest: str) -> list[Recorded]:
+        """Port `Log`."""
+        return [_as_existing(row) for row in self._store.shared.all_rows() if digest in row.digests]
+
+    async def chains(self) -> list[StoredHead]:
+        """Port `Log`."""
+        heads = sorted(self._store.shared.heads.items())
+        return [StoredHead(c, h.epoch, h.size, h.chain, h.frontier.encode()) for c, h in heads if h.size]
+
+    async def entries(self, chain: str, start: int = 0, end: int | None = None) -> AsyncIterator[StoredEntry]:
+        """Port `Log`."""
+        for row in self._store.shared.rows.get(chain, [])[start:end]:
+            item = row.recorded
+            yield StoredEntry(item.sequence, item.entry_id, item.record, row.leaf, row.chain, row.subject_key)
+
+    async def checkpoint(self, chain: str, signer: SignerKey) -> str:
+        """Port `Log`."""
+        shared = self._store.shared
+        check_term((shared.term, shared.holder), self._store.term)
+        head = shared.heads.get(chain)
+        if head is None or not head.size:
+            raise Stalled("ChainUnknown", f"chain {chain} has no entry")
+        note = Checkpoint(chain, head.size, head.frontier.root()).sign(signer)
+        return shared.notes.setdefault(chain, {}).setdefault((head.size, signer.name), note)
+
+    async def checkpoints(self, chain: str) -> list[str]:
+        """Port `Log`."""
+        return [note for _, note in sorted(self._store.shared.notes.get(chain, {}).items())]
+
+    async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
+        """Port `Log`."""
+        leaves = [row.leaf for row in self._store.shared.rows.get(chain, [])[: max(size, 0)]]
+        if size < 1 or len(leaves) < size:
+            raise Stalled("ChainUnknown", f"chain {chain} has no {size} entries")
+        return Checkpoint(chain, size, root_of(leaves)), inclusion_proof(leaves, sequence)
+
+
+class MemoryContent:
+    """Port `Content`."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+
+    async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
+        """Port `Content`."""
+        held = self._shared.content
+        return check_content([(digest, held[digest]) for digest in dict.fromkeys(digests) if digest in held])
+
+
+class MemoryStore:
+    """The store of one process; give two of them the same `shared` to play two processes."""
+
+    def __init__(self, shared: Shared | None = None, *, clock: Callable[[], int] = now_micros) -> None:
+        self.shared = shared or Shared()
+        self.term = 0
+        self.log = MemoryLog(self, clock)
+        self.content = MemoryContent(self.shared)
+
+    async def take(self, holder: str) -> int:
+        """Port `Term`."""
+        self.shared.term, self.shared.holder = self.shared.term + 1, holder
+        self.term = self.shared.term
+        return self.term
+
+    async def ping(self) -> bool:
+        """Always there."""
+        return True
+
+    async def close(self) -> None:
+        """Nothing to give up."""

@@ -1,0 +1,244 @@
+"""The store on Postgres: connection pool, leader term, and the sealing transaction.
+
+A seal is two round trips: the first locks term and head and reads what the batch needs, the second writes and commits.
+READ COMMITTED and row locks, never SERIALIZABLE: audit.md, 1 has the measurements.
+"""
+
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+from uuid import UUID
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from quorate.audit.merkle import Frontier
+from quorate.canonical import digest_of_bytes
+from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
+from quorate_operator.store import statements as sql
+from quorate_operator.store.batch import Batch, Head
+from quorate_operator.store.migrate import check_schema, migrations
+from quorate_operator.store.recorded import Recorded
+from quorate_operator.store.sealer import Pending
+from quorate_operator.store.tiles import write_tiles
+
+_log = logging.getLogger(__name__)
+Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+T = TypeVar("T")
+PARTITION_WIDTH = 1_048_576
+_SESSION = "-c idle_in_transaction_session_timeout=5s -c lock_timeout=5s -c client_min_messages=warning"
+
+
+def now_micros() -> int:
+    """Unix microseconds."""
+    return time.time_ns() // 1000
+
+
+class Database:
+    """The pool, and the translation of its errors."""
+
+    def __init__(self, dsn: str, *, connections: int = 6, timeout: float = 5.0) -> None:
+        self._pool = AsyncConnectionPool(
+            dsn,
+            min_size=1,
+            max_size=connections,
+            open=False,
+            timeout=timeout,
+            reconnect_timeout=10.0,
+            kwargs={"options": _SESSION, "connect_timeout": 5},
+        )
+        self.term = 0
+
+    async def open(self) -> None:
+        """Connect and check the schema.
+
+        Raises:
+            Stalled: `SchemaMissing`, `SchemaOlder`, `SchemaNewer`, `SchemaChanged`.
+            Transient: `DatabaseUnavailable`.
+        """
+        await self._pool.open()
+        try:
+            done = check_schema(await self.read(sql.SCHEMA))
+        except psycopg.errors.UndefinedTable as error:
+            raise Stalled("SchemaMissing", "the database has no schema of Quorate: run its migrations") from error
+        if done < len(migrations()):
+            raise Stalled("SchemaOlder", f"the database has schema version {done}, not {len(migrations())}: migrate it")
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction of its own; Transient when the database is away."""
+        try:
+            async with self._pool.connection() as connection:
+                yield connection
+        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+            message = (str(error) or type(error).__name__).splitlines()[0]
+            raise Transient("DatabaseUnavailable", message, retry_after=0.5) from error
+
+    async def read(self, query: str, *args: Any) -> list[Any]:
+        """Rows of one query; asked again once, because a pooled connection may be of before a restart."""
+        return await self.again(lambda connection: _rows(connection, query, args))
+
+    async def again(self, work: Callable[[Connection], Awaitable[T]], *, tries: int = 8) -> T:
+        """Do idempotent work in a transaction; stale connections of the pool are used up by trying again."""
+        while True:
+            try:
+                async with self.connection() as connection:
+                    return await work(connection)
+            except Transient as error:
+                tries -= 1
+                if tries <= 0 or isinstance(error.__cause__, PoolTimeout):
+                    raise
+
+    async def ping(self) -> bool:
+        """Whether the database answers."""
+        try:
+            return bool(await self.read("SELECT 1"))
+        except OperatorError:
+            return False
+
+    async def take(self, holder: str) -> int:
+        """Port `Term`."""
+
+        async def work(connection: Connection) -> int:
+            rows = await _rows(connection, sql.TAKE_TERM, (holder,))
+            return int(rows[0][0])
+
+        self.term = await self.again(work)
+        return self.term
+
+
+async def _rows(connection: Connection, query: str, args: Sequence[Any]) -> list[Any]:
+    cursor = await connection.execute(query, args, binary=True)
+    return await cursor.fetchall()
+
+
+def check_term(row: Any, mine: int) -> None:
+    """LostLeadership unless `mine` is the term in the locked row."""
+    if mine == 0 or row is None or row[0] != mine:
+        held = "none was taken" if mine == 0 else f"term {row and row[0]} was taken since, by {row and row[1]}"
+        raise LostLeadership(f"this process may not write: it has term {mine}, {held}")
+
+
+class Sealing:
+    """Writes batches of one process; a `Seal` for the sealers of all chains."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], int] = now_micros) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: set[str] = set()
+
+    async def seal(self, chain: str, batch: Sequence[Pending]) -> None:
+        """Port `Seal`: one transaction; outcomes are set only after it is durable."""
+        outcomes: list[list[Recorded] | OperatorError] = []
+        try:
+            async with self._database.connection() as connection:
+                outcomes = await self._transact(connection, chain, batch)
+        except psycopg.errors.UniqueViolation as error:
+            raise Transient("Conflict", f"another chain recorded one of the entries: {error.diag.detail}") from error
+        except psycopg.errors.CheckViolation as error:
+            refusal = Stalled("EntryRefused", f"the database refused the batch: {error.diag.message_primary}")
+            outcomes = [refusal for _ in batch]
+        for pending, outcome in zip(batch, outcomes, strict=True):
+            pending.outcome = outcome
+
+    async def _transact(
+        self, connection: Connection, chain: str, batch: Sequence[Pending]
+    ) -> list[list[Recorded] | OperatorError]:
+        head, recorded, subjects = await self._locked(connection, chain, batch)
+        start = head.size
+        work = Batch(chain, head, recorded=recorded, subjects=subjects, now=self._clock())
+        outcomes: list[list[Recorded] | OperatorError] = []
+        content: dict[str, bytes] = {}
+        for pending in batch:
+            try:
+                found, new = work.add(pending.items)
+            except OperatorError as error:
+                outcomes.append(error)
+                continue
+            if new:
+                pending.tried(found)
+                content.update(pending.content)
+            outcomes.append(found if new else pending.found(found))
+        if work.rows:
+            await write_batch(connection, chain, work, content, start, self._database.term)
+        return outcomes
+
+    async def _locked(
+        self, connection: Connection, chain: str, batch: Sequence[Pending]
+    ) -> tuple[Head, dict[UUID, Recorded], dict[str, UUID]]:
+        ids = [item.entry_id for pending in batch for item in pending.items]
+        keys = list({item.subject_key for pending in batch for item in pending.items})
+        if chain not in self._known:
+            # In a transaction of its own, before any lock: it makes partitions.
+            await connection.execute(sql.MAKE_CHAIN, (chain,))
+            await connection.commit()
+            self._known.add(chain)
+        return await read_locked(connection, chain, ids, keys, self._database.term)
+
+
+async def read_locked(
+    connection: Connection, chain: str, ids: Sequence[UUID], keys: Sequence[str], term: int
+) -> tuple[Head, dict[UUID, Recorded], dict[str, UUID]]:
+    """Lock term and head; the entries among `ids` that are recorded, the last entry's id of each subject."""
+    async with connection.pipeline():
+        held = await connection.execute(sql.LOCK_TERM, binary=True)
+        locked = await connection.execute(sql.LOCK_HEAD, (chain,), binary=True)
+        existing = await connection.execute(sql.RECORDED, (list(ids),), binary=True)
+        lasts = await connection.execute(sql.LAST_IDS, (list(keys),), binary=True)
+    check_term(await held.fetchone(), term)
+    row = await locked.fetchone()
+    if row is None:
+        raise Stalled("ChainUnknown", f"chain {chain} has no head row")
+    epoch, size, chain_hash, frontier, sealed_at = row
+    head = Head(epoch, size, chain_hash, Frontier.decode(size, frontier), sealed_at)
+    recorded = {r[2]: Recorded(*r, existing=True) for r in await existing.fetchall()}
+    return head, recorded, dict(await lasts.fetchall())
+
+
+async def write_batch(
+    connection: Connection, chain: str, work: Batch, content: dict[str, bytes], start: int, term: int
+) -> None:
+    """Insert the rows of a batch and move the head, compare-and-swap on its size."""
+    rows, head = work.rows, work.head
+    size = start + len(rows)
+    about = [(digest, row.recorded.sequence) for row in rows for digest in row.digests]
+    last = {row.subject_key: row for row in rows}
+    if (size - 1) // PARTITION_WIDTH != (start - 1) // PARTITION_WIDTH:
+        number = (size - 1) // PARTITION_WIDTH
+        # The next one too: two ahead of the last entry (audit.md, 10).
+        await connection.execute(sql.MAKE_PARTITIONS, (chain, number, number + 2))
+    async with connection.pipeline():
+        columns = (
+            [r.recorded.sequence for r in rows],
+            [r.recorded.entry_id for r in rows],
+            [r.subject_key for r in rows],
+            [r.recorded.record for r in rows],
+            [r.leaf for r in rows],
+            [r.chain for r in rows],
+        )
+        await connection.execute(sql.INSERT_ENTRIES, (chain, *columns))
+        subjects = ([r.recorded.entry_id for r in last.values()], [r.recorded.sequence for r in last.values()])
+        await connection.execute(sql.UPSERT_SUBJECTS, (list(last), *subjects, chain))
+        if about:
+            await connection.execute(sql.INSERT_ABOUT, ([d for d, _ in about], [s for _, s in about], chain))
+        if content:
+            await connection.execute(sql.INSERT_CONTENT, (list(content), list(content.values())))
+        state = (head.epoch, head.size, head.chain, head.frontier.encode(), head.sealed_at, term)
+        moved = await connection.execute(sql.MOVE_HEAD, (*state, chain, start))
+    if moved.rowcount != 1:
+        raise LostLeadership(f"the head of chain {chain} moved under its lock")
+    await write_tiles(connection, chain, start, size)
+
+
+def check_content(digests: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Digest → bytes of stored rows; Stalled (`ContentCorrupt`) when one does not have its digest."""
+    for digest, data in digests:
+        if digest_of_bytes(data) != digest:
+            raise Stalled("ContentCorrupt", f"the stored bytes of {digest} have digest {digest_of_bytes(data)}")
+    return dict(digests)

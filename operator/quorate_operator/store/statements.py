@@ -1,0 +1,90 @@
+"""The SQL of the store."""
+
+SCHEMA = "SELECT version, digest FROM quorate.migration ORDER BY version"
+TAKE_TERM = """
+UPDATE quorate.leader_term SET term = term + 1, holder = %s, taken_at = clock_timestamp() RETURNING term
+"""
+LOCK_TERM = "SELECT term, holder FROM quorate.leader_term FOR SHARE"
+LOCK_HEAD = """
+SELECT epoch, size, chain_hash, frontier, sealed_at FROM quorate.chain_head WHERE chain_id = %s FOR UPDATE
+"""
+MAKE_CHAIN = "SELECT quorate.make_chain(%s)"
+MAKE_PARTITIONS = "SELECT quorate.make_partition(%s, n) FROM generate_series(%s::bigint, %s::bigint) n"
+RECORDED = """
+SELECT e.chain_id, e.seq, e.entry_id, e.record
+FROM quorate.audit_event_id i JOIN quorate.audit_entry e USING (chain_id, seq) WHERE i.event_id = ANY(%s)
+"""
+LAST_IDS = "SELECT subject_key, entry_id FROM quorate.audit_subject WHERE subject_key = ANY(%s)"
+INSERT_ENTRIES = """
+WITH row AS (
+    SELECT %s::text AS chain_id, u.* FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::bytea[], %s::bytea[],
+    %s::bytea[]) AS u(seq, entry_id, subject_key, record, leaf, chain_hash)
+), ids AS (
+    INSERT INTO quorate.audit_event_id (event_id, chain_id, seq) SELECT entry_id, chain_id, seq FROM row
+)
+INSERT INTO quorate.audit_entry (chain_id, seq, entry_id, subject_key, record, leaf, chain_hash)
+SELECT chain_id, seq, entry_id, subject_key, record, leaf, chain_hash FROM row
+"""
+UPSERT_SUBJECTS = """
+INSERT INTO quorate.audit_subject AS s (subject_key, entry_id, seq, chain_id)
+SELECT u.*, c.chain_id FROM unnest(%s::text[], %s::uuid[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
+ON CONFLICT (subject_key) DO UPDATE SET entry_id = excluded.entry_id, seq = excluded.seq, chain_id = excluded.chain_id
+"""
+INSERT_ABOUT = """
+INSERT INTO quorate.audit_about (digest, seq, chain_id)
+SELECT u.*, c.chain_id FROM unnest(%s::text[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
+"""
+INSERT_CONTENT = """
+INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(%s::text[], %s::bytea[]) ON CONFLICT DO NOTHING
+"""
+MOVE_HEAD = """
+UPDATE quorate.chain_head SET epoch = %s, size = %s, chain_hash = %s, frontier = %s, sealed_at = %s, term = %s
+WHERE chain_id = %s AND size = %s
+"""
+HEADS = """
+SELECT e.chain_id, e.seq, e.entry_id, e.record, s.subject_key
+FROM quorate.audit_subject s JOIN quorate.audit_entry e USING (chain_id, seq) WHERE s.subject_key = ANY(%s)
+"""
+ABOUT = """
+SELECT e.chain_id, e.seq, e.entry_id, e.record FROM quorate.audit_about a
+JOIN quorate.audit_entry e USING (chain_id, seq) WHERE a.digest = %s
+ORDER BY 1, 2
+"""
+CHAINS = "SELECT chain_id, epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE size > 0 ORDER BY chain_id"
+HEAD = "SELECT epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE chain_id = %s AND size > 0"
+ENTRIES = """
+SELECT seq, entry_id, record, leaf, chain_hash, subject_key FROM quorate.audit_entry
+WHERE chain_id = %s AND seq >= %s AND seq < %s ORDER BY seq LIMIT 2000
+"""
+LEAVES = "SELECT leaf FROM quorate.audit_entry WHERE chain_id = %s AND seq >= %s AND seq < %s ORDER BY seq"
+TILE_ROOTS = """
+SELECT root FROM quorate.merkle_tile WHERE chain_id = %s AND level = %s AND number >= %s AND number < %s ORDER BY number
+"""
+INSERT_TILE = """
+INSERT INTO quorate.merkle_tile (chain_id, level, number, hashes, root) VALUES (%s, %s, %s, %s, %s)
+"""
+CHECKPOINT_AT = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s AND size = %s AND signer = %s"
+INSERT_CHECKPOINT = """
+INSERT INTO quorate.checkpoint (chain_id, size, signer, note) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
+"""
+CHECKPOINTS = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s ORDER BY size, signer"
+CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
+STAGE = """
+INSERT INTO quorate.audit_intake (chain_id, entry_id, content, hmac) VALUES (%s, %s, %s, %s)
+ON CONFLICT (entry_id) DO NOTHING
+"""
+WAITING = "SELECT DISTINCT chain_id FROM quorate.audit_intake WHERE refused IS NULL"
+TAKE_INTAKE = """
+WITH taken AS (
+    SELECT pos FROM quorate.audit_intake WHERE chain_id = %s AND refused IS NULL
+    ORDER BY pos LIMIT %s FOR UPDATE SKIP LOCKED
+)
+SELECT pos, entry_id, content, hmac, (extract(epoch FROM intake_at) * 1000000)::bigint
+FROM quorate.audit_intake JOIN taken USING (pos) ORDER BY pos
+"""
+DONE_INTAKE = "DELETE FROM quorate.audit_intake WHERE pos = ANY(%s)"
+REFUSE_INTAKE = "UPDATE quorate.audit_intake SET refused = %s WHERE pos = %s"
+BACKLOG = """
+SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(intake_at)), 0)::float8,
+count(*) FILTER (WHERE refused IS NOT NULL) FROM quorate.audit_intake
+"""
