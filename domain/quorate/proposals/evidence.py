@@ -1,0 +1,293 @@
+"""The evidence of a decision, and its verification from the bundle alone (trust.md, "Evidence and proof").
+
+`build` makes the bundle that the executing entry names; `verify` trusts nothing in it: revisions are authorised again
+from the pin, signatures checked, entry ids and digests derived, the outcome recomputed by the code that decided it.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from quorate.api.conditions import Reason
+from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of, parse_json
+from quorate.contracts.content import Content
+from quorate.contracts.form import ContractRefusedError
+from quorate.contracts.patch import Target, assemble, changed_target
+from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
+from quorate.identity.statements import Statement
+from quorate.identity.vkey import VerifierKey, parse_verifier_key
+from quorate.proposals.ancestry import derive_history
+from quorate.proposals.bundle import (
+    Bundle,
+    BundleError,
+    DomainRecord,
+    Entry,
+    RevisionRecord,
+    Signed,
+    bundle_digest,
+    entry_second,
+    parse_bundle,
+)
+from quorate.proposals.lifecycle import EventType
+from quorate.proposals.proof import check_proof
+from quorate.proposals.replay import recompute
+from quorate.proposals.report import Check, Finding, OwnVote, Pinned, Report
+from quorate.trust.domain import DomainHistory, DomainRevision
+
+__all__ = ["Check", "Finding", "OwnVote", "Pinned", "Report", "build", "bundle_digest", "verify"]
+
+
+def build(
+    *,
+    mesh_id: str,
+    domain: str,
+    revisions: Mapping[str, Sequence[RevisionRecord]],
+    electorates: Mapping[str, Mapping[str, Any]],
+    proposal: Statement,
+    signature: str,
+    opening: Entry,
+    acts: Iterable[Signed],
+    votes: Iterable[Signed],
+    delegations: Iterable[Signed],
+    outcome: Mapping[str, Any],
+    outcome_entry: Entry,
+) -> dict[str, Any]:
+    """The bundle of a decided proposal revision; its digest is `bundle_digest` of it.
+
+    Args:
+        mesh_id: Of the domain.
+        domain: The domain that decides.
+        revisions: Per domain, all revisions from 1 to the last used.
+        electorates: Per domain, the electorate document of the opening revision.
+        proposal: Its statement.
+        signature: The proposer's.
+        opening: The entry that opened it.
+        acts: Accepted and refused acts with their entries.
+        votes: Accepted and refused votes with their entries.
+        delegations: Delegations with their entries.
+        outcome: The outcome document (governance.md, "Tally").
+        outcome_entry: The entry that decided it.
+    """
+    bundle = Bundle(
+        mesh_id,
+        domain,
+        proposal.digest,
+        {name: DomainRecord(tuple(items), electorates[name]) for name, items in revisions.items()},
+        proposal,
+        signature,
+        opening,
+        tuple(acts),
+        tuple(votes),
+        tuple(delegations),
+        outcome,
+        outcome_entry,
+    )
+    return bundle.document()
+
+
+def verify(data: bytes, *, pinned: Pinned = Pinned(), proof: bytes | None = None) -> Report:  # noqa: B008 - frozen
+    """Verify the canonical bytes of a bundle, offline; each failure is named in the report, none is raised."""
+    report = Report()
+    try:
+        document = parse_json(data)
+        bundle = parse_bundle(document)
+        if canonical_bytes(document) != data:
+            report.fault(Check.FORM, "the bundle is not in canonical form, so its digest is not that of its content")
+    except (NotCanonicalError, BundleError) as error:
+        report.fault(Check.FORM, str(error))
+        return report
+    report.digest, report.proposal_digest = bundle_digest(document), bundle.proposal_digest
+    report.counts = {
+        "domains": len(bundle.domains),
+        "revisions": sum(len(record.revisions) for record in bundle.domains.values()),
+        "votes": len(bundle.votes),
+        "delegations": len(bundle.delegations),
+        "acts": len(bundle.acts),
+        "entries": len(bundle.entries()),
+    }
+    try:
+        _verify(report, bundle, pinned, proof)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        report.fault(Check.FORM, f"a part of the bundle is not of the form that it must have: {error!r}")
+    return report
+
+
+def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None) -> None:
+    histories = {
+        name: history
+        for name in bundle.domains
+        if (history := derive_history(report, bundle, name, pinned, _nested)) is not None
+    }
+    if bundle.domain not in histories:
+        report.fault(
+            Check.REVISION, f"no chain of revisions of domain {bundle.domain} holds: nothing else can be checked"
+        )
+        return
+    _check_proposal(report, bundle, histories[bundle.domain])
+    _check_electorates(report, bundle, histories)
+    _check_signed(report, bundle, histories)
+    _check_outcome(report, bundle, histories)
+    _check_receiver(report, bundle, pinned)
+    if pinned.contract is not None:
+        _check_execution(report, bundle, *pinned.contract)
+    _check_proof(report, bundle, histories, proof)
+
+
+def _nested(data: bytes, pinned: Pinned) -> Report:
+    return verify(data, pinned=pinned)
+
+
+def _vote_key(revision: DomainRevision | None, node_id: Any, key_name: Any, second: int) -> bytes | None:
+    """The raw Vote key of a member in a revision, None where it has none of this name valid at `second`."""
+    member = None if revision is None else revision.members.get(node_id)
+    key = None if member is None else member.key("Vote", key_name)
+    if key is None or not key.valid_at(second):
+        return None
+    try:
+        return parse_public_key(key.public_key)
+    except KeyRefusedError:
+        return None
+
+
+def _check_proposal(report: Report, bundle: Bundle, history: DomainHistory) -> None:
+    fields, opened = bundle.proposal.fields, entry_second(bundle.opening)
+    if bundle.proposal.digest != bundle.proposal_digest:
+        message = f"the statement has digest {bundle.proposal.digest}, not {bundle.proposal_digest}"
+        report.fault(Check.PROPOSAL, message)
+    if (fields.get("meshId"), fields.get("domain")) != (bundle.mesh_id, bundle.domain):
+        report.fault(Check.PROPOSAL, f"the proposal is of domain {fields.get('meshId')}/{fields.get('domain')}")
+    report.subject(bundle.opening, bundle.proposal_digest, (EventType.OPENED,))
+    key = _vote_key(history.at(opened), fields.get("proposer"), fields.get("keyName"), opened)
+    if key is None:
+        report.fault(Check.PROPOSAL, f"keyName {fields.get('keyName')!r} was no Vote key of the proposer at opening")
+    elif not bundle.proposal.verify(key, bundle.proposal_signature):
+        report.fault(
+            Check.SIGNATURE, "the proposer's signature over the proposal does not verify", Reason.BAD_SIGNATURE
+        )
+    wanted = set(fields.get("domains") or (bundle.domain,))
+    if wanted != set(bundle.domains):
+        report.fault(Check.PROPOSAL, f"the proposal is for {sorted(wanted)}, the bundle for {sorted(bundle.domains)}")
+
+
+def _check_electorates(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> None:
+    opened = entry_second(bundle.opening)
+    for name, history in histories.items():
+        revision = history.at(opened)
+        if revision is None:
+            report.fault(Check.ELECTORATE, f"{name} had no accepted revision when the proposal opened")
+        elif revision.electorate.document != bundle.domains[name].electorate:
+            report.fault(
+                Check.ELECTORATE, f"the electorate of {name} does not follow from revision {revision.revision}"
+            )
+
+
+def _check_signed(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> None:
+    """Entries and signatures of votes, delegations and acts; whether a vote counts is for the tally to say."""
+    kinds = (
+        ("vote", "voter", bundle.votes),
+        ("attestation", "attester", bundle.delegations),
+        ("act", "by", bundle.acts),
+    )
+    seen: set[str] = set()
+    for kind, who, items in kinds:
+        prefix = "trust.attestation" if kind == "attestation" else f"governance.{kind}"
+        for item in items:
+            name = f"{kind} {item.statement.digest} by {item.statement.fields.get(who)}"
+            if item.entry["entry_id"] in seen:
+                report.fault(Check.ENTRY, f"{name}: entry {item.entry['entry_id']} occurs twice")
+            seen.add(item.entry["entry_id"])
+            key = item.statement.digest
+            if not item.accepted and item.entry["payload"]["subject"]["key"].startswith("uid:"):
+                key = item.entry["payload"]["subject"]["key"]
+            about = None if kind == "attestation" else bundle.proposal_digest
+            report.subject(item.entry, key, (f"{prefix}.accepted", f"{prefix}.refused"), about)
+            if item.accepted and not _signature_holds(item, who, bundle, histories):
+                report.fault(Check.SIGNATURE, f"{name} was accepted, but its signature does not verify")
+
+
+def _signature_holds(item: Signed, who: str, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> bool:
+    fields = item.statement.fields
+    history = histories.get(str(fields.get("domain", bundle.domain)))
+    revision = None if history is None else history.at(item.recorded)
+    if revision is None:
+        return False
+    if item.statement.kind == "act" and fields.get("act") != "Withdraw":
+        key = revision.admins.get(str(fields.get("by")))
+    else:
+        key = _vote_key(revision, fields.get(who), fields.get("keyName"), item.recorded)
+    return key is not None and item.statement.verify(key, item.signature)
+
+
+def _check_outcome(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> None:
+    recorded, detail = bundle.outcome, bundle.outcome_entry["payload"]["detail"]
+    report.subject(bundle.outcome_entry, bundle.proposal_digest, (EventType.DECIDED,))
+    for name in ("outcome", "reason", "decidedAt"):
+        if detail.get(name) != recorded.get(name):
+            message = f"the outcome entry says {name} {detail.get(name)!r}, the document {recorded.get(name)!r}"
+            report.fault(Check.OUTCOME, message)
+    digest = digest_of(dict(recorded))
+    if detail.get("outcomeDigest") != digest:
+        report.fault(Check.OUTCOME, f"the outcome document has digest {digest}, not {detail.get('outcomeDigest')}")
+    if set(histories) != set(bundle.domains):
+        return
+    try:
+        derived = recompute(bundle, histories)
+    except (ValueError, KeyError, TypeError) as error:
+        report.fault(Check.OUTCOME, f"the outcome cannot be recomputed: {error!r}")
+        return
+    report.outcome, report.reason = derived.get("outcome"), derived.get("reason")
+    for name in sorted({*derived, *recorded}):
+        if derived.get(name) != recorded.get(name):
+            message = f"{name}: the votes give {derived.get(name)!r}, recorded is {recorded.get(name)!r}"
+            report.fault(Check.OUTCOME, message)
+
+
+def _check_receiver(report: Report, bundle: Bundle, pinned: Pinned) -> None:
+    """What only this receiver can know: its own votes, and what it applied before."""
+    if bundle.proposal_digest in set(pinned.applied):
+        message = f"proposal {bundle.proposal_digest} was applied before"
+        report.fault(Check.REPLAY, message, Reason.REPLAYED)
+    held = {item.statement.digest: item for item in bundle.votes}
+    for vote in pinned.own:
+        item = held.get(vote.digest)
+        if item is not None and item.accepted:
+            continue
+        what = "is absent" if item is None else "was refused"
+        finding = Finding(Check.OWN_VOTE, f"the own vote {vote.digest} {what}")
+        (report.faults if vote.proven else report.alarms).append(finding)
+
+
+def _check_execution(report: Report, bundle: Bundle, base: bytes, result: bytes) -> None:
+    """Whether the result follows from the base by this proposal, whatever day's version it got."""
+    fields = bundle.proposal.fields
+    try:
+        before, after = Content.parse(base), Content.parse(result)
+        target = Target.parse(fields["target"])
+        value = changed_target(before, target, fields["change"])
+        derived = assemble(before, target, value, after.version, bundle.proposal_digest)
+    except ContractRefusedError as error:
+        report.fault(Check.EXECUTION, f"the change does not lead from base to result: {error}", error.reason)
+        return
+    if derived.digest != after.digest:
+        message = f"the change leads to {derived.digest}, the result given is {after.digest}"
+        report.fault(Check.EXECUTION, message)
+
+
+def _check_proof(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory], proof: bytes | None) -> None:
+    if proof is None:
+        return
+    keys = {f"{bundle.mesh_id}/{name}": _log_keys(history) for name, history in histories.items()}
+    try:
+        document = parse_json(proof)
+    except NotCanonicalError as error:
+        report.fault(Check.PROOF, f"the proof is not strict JSON: {error}")
+        return
+    faults = check_proof(document, evidence_digest=report.digest, entries=bundle.entries(), keys=keys)
+    for message in faults:
+        report.fault(Check.PROOF, message)
+    report.anchored = not faults
+
+
+def _log_keys(history: DomainHistory) -> list[VerifierKey]:
+    """Log keys of every revision in the bundle: a checkpoint may be of a time before the last rotation."""
+    texts = dict.fromkeys(text for item in history.accepted for text in item.revision.log_keys)
+    return [parse_verifier_key(text) for text in texts]
