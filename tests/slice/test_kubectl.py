@@ -10,14 +10,15 @@ from ruamel.yaml import YAML
 from quorate.api.registry import KINDS, Kind
 from quorate_cli.sandbox import binaries
 from quorate_cli.sandbox.instance import Sandbox
-from tests.slice.test_resources import example
+from tests.slice.test_resources import example, published
 
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="module")
 def kubectl(sandbox: Sandbox) -> Kubectl:
-    """Runs kubectl as the administrator."""
+    """Runs kubectl as the administrator, once the API server has published all kinds."""
+    published(sandbox.admin())
     binary = binaries.find(["kubectl"], say=lambda *_: None)["kubectl"]
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,8 @@
 """The custom resources on a real API server: accepted, round-tripped, refused with the right sentence."""
 
 import copy
+import threading
+import time
 import uuid
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from ruamel.yaml import YAML
 from quorate.api.crd import custom_resource_definition
 from quorate.api.registry import KINDS, Kind, kind_named
 from quorate_cli.cluster import Cluster, RefusedError
+from quorate_cli.output import CliError
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.bad_manifests import CHANGED, CREATED
 from tests.slice.refusals import ACT, REMOVED, Bad
@@ -200,10 +203,24 @@ def test_votes_are_found_by_proposal_digest(cluster: Cluster, namespace: str) ->
     assert [vote["metadata"]["name"] for vote in found] == [mine["metadata"]["name"]]
 
 
+def published(cluster: Cluster) -> dict[str, Any]:
+    """The schemas of the published OpenAPI document, once it holds all kinds: the API server publishes with delay."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            document = cluster.request("GET", "/openapi/v3/apis/quorate.dev/v1alpha1")
+        except CliError:
+            document = {}
+        schemas = (document.get("components") or {}).get("schemas") or {}
+        if all(f"dev.quorate.v1alpha1.{kind.kind}" in schemas for kind in KINDS):
+            return dict(schemas)
+        threading.Event().wait(0.2)
+    raise AssertionError("the API server did not publish all kinds within 60 s")
+
+
 @each_kind
 def test_every_kind_explains_itself(kind: Kind, cluster: Cluster) -> None:
     """The published OpenAPI document, which `kubectl explain` prints, describes each top-level field of the spec."""
-    published = cluster.request("GET", "/openapi/v3/apis/quorate.dev/v1alpha1")["components"]["schemas"]
-    schema = published[f"dev.quorate.v1alpha1.{kind.kind}"]
+    schema = published(cluster)[f"dev.quorate.v1alpha1.{kind.kind}"]
     assert schema["description"]
     assert all(field.get("description") for field in schema["properties"]["spec"]["properties"].values())

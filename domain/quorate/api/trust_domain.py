@@ -332,9 +332,9 @@ class TrustDomain(Resource):
 
     notes: ClassVar[tuple[str, ...]] = (
         (
-            "A TrustDomain over 256 KiB needs `kubectl apply --server-side`: client-side apply copies the manifest into "
-            "an annotation, which the API server bounds (`metadata.annotations: Too long: may not be more than 262144 "
-            "bytes`)."
+            "A TrustDomain over 256 KiB needs `kubectl apply --server-side`: client-side apply copies the manifest "
+            "into an annotation, which the API server bounds (`metadata.annotations: Too long: may not be more than "
+            "262144 bytes`)."
         ),
         "The signed document may have up to 768 KiB of canonical UTF-8; a larger one is refused with `TooLarge`.",
     )
