@@ -45,7 +45,7 @@ def processes_of(path: Path) -> list[str]:
         with contextlib.suppress(OSError):
             if entry.name.isdecimal() and int(entry.name) != os.getpid() and start_time(int(entry.name)):
                 line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                if str(path) in line or str(path) in os.readlink(entry / "cwd"):
+                if str(path) in line or str(path) in str((entry / "cwd").readlink()):
                     found.append(f"{entry.name} {line}")
     return found
 
@@ -71,18 +71,18 @@ BRING_UP = "Sandbox.up('one', bare=True, fast=True, state_root=root, say=lambda 
 
 def test_two_side_by_side_leave_nothing_behind(root: Path) -> None:
     """Two sandboxes run at once, each with its own cluster and database; `down` leaves no process, port or file."""
-    with Sandbox.up("one", bare=True, fast=True, state_root=root) as one:
-        with Sandbox.up("two", bare=True, fast=True, state_root=root) as two:
-            assert {one.pid("apiserver"), two.pid("apiserver")}.isdisjoint({0})
-            namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "only-in-one"}}
-            one.admin().request("POST", "/api/v1/namespaces", body=namespace)
-            names = {each["metadata"]["name"] for each in two.admin().request("GET", "/api/v1/namespaces")["items"]}
-            assert "only-in-one" not in names
-            for each in (one, two):
-                with psycopg.connect(each.dsn()) as connection:
-                    assert connection.execute("SELECT current_database()").fetchone() == ("quorate",)
-            ports = list(one.layout.read()["ports"].values()) + list(two.layout.read()["ports"].values())
-            assert len(set(ports)) == len(ports)
+    options = {"bare": True, "fast": True, "state_root": root}
+    with Sandbox.up("one", **options) as one, Sandbox.up("two", **options) as two:
+        assert {one.pid("apiserver"), two.pid("apiserver")}.isdisjoint({0})
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "only-in-one"}}
+        one.admin().request("POST", "/api/v1/namespaces", body=namespace)
+        names = {each["metadata"]["name"] for each in two.admin().request("GET", "/api/v1/namespaces")["items"]}
+        assert "only-in-one" not in names
+        for each in (one, two):
+            with psycopg.connect(each.dsn()) as connection:
+                assert connection.execute("SELECT current_database()").fetchone() == ("quorate",)
+        ports = list(one.layout.read()["ports"].values()) + list(two.layout.read()["ports"].values())
+        assert len(set(ports)) == len(ports)
     assert processes_of(root) == []
     assert [port for port in ports if is_listening(port)] == []
     assert list(root.iterdir()) == []
@@ -168,7 +168,7 @@ def test_component_that_crashes_ends_up_with_its_own_words(
         (assets / name).write_text("#!/bin/sh\necho mkdir: no space left on device >&2\nexit 1\n")
         (assets / name).chmod(0o755)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
-    with pytest.raises(SandboxError, match="^the disk of .* is full"):
+    with pytest.raises(SandboxError, match=r"^the disk of .* is full"):
         Sandbox.up("one", bare=True, fast=True, state_root=root / "state")
     wait_for(lambda: not processes_of(root))
 

@@ -86,7 +86,7 @@ def test_assets_come_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
     assert find("etcd") == {"etcd": assets / "etcd"}
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "nowhere"))
-    with pytest.raises(SandboxError, match="^KUBEBUILDER_ASSETS=.*/nowhere: is not a directory"):
+    with pytest.raises(SandboxError, match=r"^KUBEBUILDER_ASSETS=.*/nowhere: is not a directory"):
         find("etcd")
 
 

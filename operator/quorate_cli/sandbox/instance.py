@@ -15,7 +15,7 @@ from quorate_cli.sandbox.control import Control
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
 from quorate_cli.sandbox.pki import Authority, kubeconfig
-from quorate_cli.sandbox.processes import alive, kill_group
+from quorate_cli.sandbox.processes import alive, kill_group, sweep
 from quorate_operator.kube.connection import from_file
 
 _DOWN_SECONDS = 60.0
@@ -26,7 +26,7 @@ class Sandbox:
 
     def __init__(self, name: str, state_root: Path | None = None) -> None:
         self.name = layout.check_name(name)
-        self.layout = Layout((state_root or layout.state_root()).absolute(), name)
+        self.layout = Layout((state_root or layout.state_root()).resolve(), name)
 
     @classmethod
     def up(
@@ -107,6 +107,7 @@ class Sandbox:
                 if time.monotonic() > deadline:
                     raise SandboxError(f"process {entry['pid']} of an earlier sandbox cannot be killed; end it by hand")
                 time.sleep(0.02)
+        sweep(postgres.data_directory(self.layout))
 
     def down(self, *, keep: bool = False) -> None:
         """Stop everything in reverse order and remove the state (`keep`: leave it for the next `up`); idempotent.

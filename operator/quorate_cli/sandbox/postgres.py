@@ -62,8 +62,6 @@ def initialise(layout: Layout) -> None:
     """
     data, temporary = data_directory(layout), layout.state / "postgres.new"
     if data.exists():
-        # Left by a killed server: its pid may be somebody else's by now, and nothing of ours runs here any more.
-        (data / "postmaster.pid").unlink(missing_ok=True)
         return
     shutil.rmtree(temporary, ignore_errors=True)
     log = layout.logs / "initdb.log"
@@ -99,7 +97,18 @@ def spec(layout: Layout, *, fast: bool) -> Spec:
     args = [str(binaries() / "postgres"), "-D", str(data_directory(layout))]
     args += [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
     # SIGINT is Postgres's fast stop; SIGTERM would wait for every client to leave.
-    return Spec("postgres", args, stage=0, stop_signal=signal.SIGINT, grace=10.0, unprivileged=_needs_other_user())
+    data = data_directory(layout)
+    socket = layout.run / ".s.PGSQL.5432"
+    return Spec(
+        "postgres",
+        args,
+        stage=0,
+        stop_signal=signal.SIGINT,
+        grace=10.0,
+        unprivileged=_needs_other_user(),
+        directory=str(data),
+        stale=[str(data / "postmaster.pid"), str(socket), f"{socket}.lock"],
+    )
 
 
 def dsn(layout: Layout, role: str, database: str = DATABASE) -> str:

@@ -7,6 +7,7 @@ import pwd
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,7 @@ _LINUX = sys.platform == "linux"
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWIPC = 0x08000000
+_SWEEP_SECONDS = 5.0
 # Loaded before any fork: a child between fork and exec should not import or allocate more than it must.
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
 
@@ -31,6 +33,31 @@ def kill_group(pid: int, number: int = signal.SIGKILL) -> None:
     """Signal a process group; one that is gone is no error."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, number)
+
+
+def sweep(directory: Path) -> None:
+    """Kill whatever works in `directory` (Linux; elsewhere nothing): children that outlived the process they serve.
+
+    Raises:
+        TimeoutError: something is still there after some seconds.
+    """
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    while left := _working_in(directory):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"processes {left} in {directory} cannot be killed")
+        time.sleep(0.005)
+
+
+def _working_in(directory: Path) -> list[int]:
+    found = []
+    for entry in Path("/proc").glob("[0-9]*") if _LINUX else ():
+        with contextlib.suppress(OSError):
+            if (entry / "cwd").readlink() == directory:
+                found.append(int(entry.name))
+    return found
 
 
 def unprivileged_user() -> pwd.struct_passwd:

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from quorate_cli.sandbox.guard import start_time
-from quorate_cli.sandbox.processes import Guard, kill_group, spawn
+from quorate_cli.sandbox.processes import Guard, kill_group, spawn, sweep
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
@@ -57,6 +57,10 @@ class Spec:
     """Seconds from the stop signal to SIGKILL."""
     unprivileged: bool = False
     """Run as another user in a user namespace (`processes.spawn`)."""
+    directory: str = ""
+    """Where it and its children work, and nobody else: who is left there when it has ended is killed."""
+    stale: list[str] = field(default_factory=list)
+    """Files that a crash leaves and that keep it from starting; removed before each start (Linux)."""
 
 
 @dataclass(slots=True)
@@ -91,6 +95,18 @@ class Component:
             "restarts": self.restarts,
             "exitCode": self.exit_code,
         }
+
+
+def clear(spec: Spec) -> None:
+    """Make sure that nothing of an earlier run of a component is left.
+
+    Postgres's own check would not do: a zombie, or a number given to somebody else, passes for its old process, and
+    in a namespace of its own it cannot see the old shared memory.
+    """
+    if spec.directory and sys.platform == "linux":
+        sweep(Path(spec.directory))
+        for path in spec.stale:
+            Path(path).unlink(missing_ok=True)
 
 
 class Supervisor:
@@ -232,6 +248,7 @@ class Supervisor:
             if path.stat().st_size > _LOG_LIMIT:
                 path.replace(path.with_suffix(".log.1"))
         component.due = component.kill_at = None
+        clear(spec)
         with path.open("ab") as log:
             process = spawn(
                 spec.args, log=log, env=os.environ | spec.env, cwd=self._state, unprivileged=spec.unprivileged
@@ -248,6 +265,9 @@ class Supervisor:
             if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
                 kill_group(process.pid)
                 component.exit_code = process.wait()
+                if component.spec.directory:
+                    with contextlib.suppress(TimeoutError):
+                        sweep(Path(component.spec.directory))
                 self._ended(component, process.pid)
             elif component.kill_at is not None and time.monotonic() >= component.kill_at:
                 kill_group(process.pid)
