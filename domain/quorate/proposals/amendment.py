@@ -3,7 +3,7 @@
 Tally and execution read the recorded statement, never the live spec; here stands what a live spec can bring about.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -150,17 +150,3 @@ def _in_time(current: OpenRevision, act: str, recorded: int) -> bool:
     if act == "Withdraw":
         return life.executed_at is None and recorded <= current.closes
     return life.decided_at is None and recorded <= current.ends
-
-
-def threshold_second(acts: Iterable[tuple[bytes, int]], threshold: int) -> int | None:
-    """The second at which `threshold` distinct keys had acted, None before; one key counts once, at its first act.
-
-    Args:
-        acts: (32-byte public key, recorded second) of each accepted act.
-        threshold: adminThreshold of the revision in force.
-    """
-    first: dict[bytes, int] = {}
-    for key, second in acts:
-        first[key] = min(second, first.get(key, second))
-    seconds = sorted(first.values())
-    return seconds[threshold - 1] if 1 <= threshold <= len(seconds) else None

@@ -9,7 +9,7 @@ from quorate.api.governance_proposal import Phase
 from quorate.canonical import format_time
 from quorate.identity.ed25519 import public_key_of
 from quorate.identity.statements import act_statement, proposal_statement
-from quorate.proposals.amendment import OpenRevision, Standing, judge_act, judge_spec, threshold_second
+from quorate.proposals.amendment import OpenRevision, Standing, judge_act, judge_spec
 from quorate.proposals.lifecycle import (
     Action,
     Due,
@@ -234,18 +234,3 @@ def test_acts(what: dict[str, Any], life: Life | None, recorded: int, reason: Re
 def test_act_without_a_key() -> None:
     """An act by a key that is not in force is UnknownKey."""
     assert judge_act(current(), act("Stop"), public_key=None, recorded=1050).reason is Reason.UNKNOWN_KEY
-
-
-@pytest.mark.parametrize(
-    ("acts", "threshold", "expected"),
-    [
-        ([(b"a", 5)], 2, None),
-        ([(b"a", 5), (b"a", 9)], 2, None),
-        ([(b"b", 9), (b"a", 5), (b"a", 7)], 2, 9),
-        ([(b"a", 5)], 1, 5),
-        ([(b"a", 5)], 0, None),
-    ],
-)
-def test_threshold(acts: list[tuple[bytes, int]], threshold: int, expected: int | None) -> None:
-    """Distinct keys count, each once; the completing second is that of the threshold-th."""
-    assert threshold_second(acts, threshold) == expected
