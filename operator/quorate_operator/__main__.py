@@ -21,21 +21,18 @@ def main() -> NoReturn:
 
 
 def _main() -> int:
-    from quorate_operator.app import Operator  # noqa: PLC0415 - a wrong flag should answer at once
-    from quorate_operator.backend import open_backend  # noqa: PLC0415
+    from quorate_operator.app import Operator, open_postgres  # noqa: PLC0415 - a wrong flag should answer at once
     from quorate_operator.reconcile.registry import reconcilers  # noqa: PLC0415
 
     try:
         config = parse(sys.argv[1:], os.environ)
-        asyncio.run(Operator(config, os.environ, open_backend, reconcilers).run())
+        asyncio.run(Operator(config, os.environ, open_postgres, reconcilers).run())
     except (ConfigError, KubeconfigError) as error:
         sys.stderr.write(f"quorate-operator: {error}\n")
         return 2
     except OperatorError as error:
         _log.critical(error.message, extra={"reason": error.reason})
-        logging.shutdown()
-        # No finalizer, thread or pooled connection may write anything after this.
-        os._exit(1)
+        return 1
     except OSError as error:
         _log.critical("%s", error, extra={"reason": "OsError"})
         return 1

@@ -14,11 +14,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from quorate_operator.config import Config
 from quorate_operator.election import Election
-from quorate_operator.errors import Fatal
+from quorate_operator.errors import Fatal, OperatorError
 from quorate_operator.http import metrics
 from quorate_operator.http.health import Health
 from quorate_operator.http.server import ProbeServer
@@ -40,19 +40,57 @@ _log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Backend:
-    """The store as the operator uses it."""
+class Store(Protocol):
+    """The store as the operator uses it: ports, the term, and whether it answers."""
 
-    log: "Log"
-    content: "Content"
-    take_term: Callable[[str], Awaitable[int]]
-    """Become the one leader that may write; the number is for people and metrics."""
-    ping: Callable[[], Awaitable[bool]]
-    close: Callable[[], Awaitable[None]]
+    @property
+    def log(self) -> "Log":
+        """Port `Log`."""
+        ...
+
+    @property
+    def content(self) -> "Content":
+        """Port `Content`."""
+        ...
+
+    async def take(self, holder: str) -> int:
+        """Become the one writer; the new term."""
+        ...
+
+    async def ping(self) -> bool:
+        """Whether the database answers."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is under way, then disconnect."""
+        ...
 
 
-OpenBackend = Callable[[Config], Awaitable[Backend]]
+def abort(error: OperatorError) -> NoReturn:
+    """End the process at once: no finalizer, thread or pooled connection may write anything after this."""
+    _log.critical(error.message, extra={"reason": error.reason})
+    logging.shutdown()
+    os._exit(1)
+
+
+OpenStore = Callable[[Config], Awaitable[Store]]
+
+
+async def open_postgres(config: Config) -> Store:
+    """The store on Postgres, its schema checked.
+
+    Raises:
+        Stalled, Transient: see `Database.open`.
+    """
+    from quorate_operator.store.log import PostgresStore  # noqa: PLC0415 - tests of the frame run without it
+
+    store = PostgresStore(config.dsn)
+    try:
+        await store.open()
+    except BaseException:
+        await store.close()
+        raise
+    return store
 
 
 @dataclass(slots=True)
@@ -62,22 +100,24 @@ class Operator:
     Args:
         config: parsed configuration.
         env: environment, for the in-cluster connection.
-        open_backend: opens the store, checks its schema.
+        open_store: opens the store, checks its schema.
         reconcilers: in dependency order.
         clock: Unix seconds.
+        abort: ends the process at once.
     """
 
     config: Config
     env: Mapping[str, str]
-    open_backend: OpenBackend
+    open_store: OpenStore
     reconcilers: Callable[[], list[Reconciler[Any]]]
     clock: Callable[[], float] = time.time
+    abort: Callable[[OperatorError], NoReturn] = abort
 
     async def run(self) -> None:
-        """Run until SIGTERM or SIGINT.
+        """Run until SIGTERM or SIGINT; `abort` once it leads and something of it fails.
 
         Raises:
-            Fatal: the process must end at once, with an error; Kubernetes or the sandbox starts a new one.
+            OperatorError: it cannot start.
         """
         stop = asyncio.Event()
         _on_signals(stop)
@@ -91,11 +131,11 @@ class Operator:
             election = self._election(await stack.enter_async_context(election_client), identity)
             health.election_beat = lambda: election.last_answer
             await check_cluster(client)
-            backend = await self.open_backend(self.config)
-            stack.push_async_callback(backend.close)
-            health.database = await backend.ping()
+            store = await self.open_store(self.config)
+            stack.push_async_callback(store.close)
+            health.database = await store.ping()
             if await self._elected(election, stop):
-                await self._lead(connection, client, backend, election, health, stop)
+                await self._lead(connection, client, store, election, health, stop)
 
     def _election(self, client: Client, identity: str) -> Election:
         return Election(
@@ -121,23 +161,23 @@ class Operator:
         await election.release()
         return False
 
-    async def _lead(  # noqa: PLR0917
+    async def _lead(
         self,
         connection: Connection,
         client: Client,
-        backend: Backend,
+        store: Store,
         election: Election,
         health: Health,
         stop: asyncio.Event,
     ) -> None:
         from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _elected
 
-        metrics.TERM.set(await backend.take_term(election.identity))
+        metrics.TERM.set(await store.take(election.identity))
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
         reconcilers = self.reconcilers()
         routes = Routes(reconcilers, view)
-        context = Context(view, client, backend.log, backend.content, self.config, self.clock)
-        applier = Applier(client=client, log=backend.log, view=view, routes=routes, recorder=recorder)
+        context = Context(view, client, store.log, store.content, self.config, self.clock)
+        applier = Applier(client=client, log=store.log, view=view, routes=routes, recorder=recorder)
         planner = Planner(context, reconcilers, applier)
         health.planner_beat = lambda: planner.heartbeat
         health.watch_beat = time.monotonic()
@@ -151,7 +191,7 @@ class Operator:
             "resync": asyncio.create_task(resync.run(), name="resync"),
             "election": asyncio.create_task(election.hold(), name="election"),
             "events": asyncio.create_task(recorder.run(), name="events"),
-            "gauges": asyncio.create_task(_gauges(view, backend, health), name="gauges"),
+            "gauges": asyncio.create_task(_gauges(view, store, health), name="gauges"),
             "stop": asyncio.create_task(stop.wait(), name="stop"),
         }
         kopf_stop = asyncio.Event()
@@ -168,8 +208,9 @@ class Operator:
             parts["election"].cancel()
             await asyncio.wait({parts["election"]})
             await election.release()
+        except Fatal as error:
+            self.abort(error)
         finally:
-            health.stopping = True
             kopf_stop.set()
             for name, task in parts.items():
                 if name != "watch":
@@ -209,12 +250,12 @@ async def _drain(planner: Planner, task: "asyncio.Task[Any]") -> None:
         _log.warning("the last pass did not finish in %g s", _DRAIN_SECONDS, extra={"reason": "DrainTimeout"})
 
 
-async def _gauges(view: View, backend: Backend, health: Health) -> None:
+async def _gauges(view: View, store: Store, health: Health) -> None:
     """Once a second: event-loop lag, database, sizes."""
     while True:
         due = time.monotonic() + 1.0
         await asyncio.sleep(1.0)
         metrics.LOOP_LAG.set(max(0.0, time.monotonic() - due))
-        health.database = await backend.ping()
+        health.database = await store.ping()
         for kind in view.kinds():
             metrics.OBJECTS.labels(kind).set(view.count(kind))

@@ -64,26 +64,29 @@ class Election:
         renewed = time.monotonic()
         while True:
             await asyncio.sleep(self._retry)
+            # The server counts from the renewal that it saw, so we count from before it was sent.
+            tried = time.monotonic()
             try:
-                async with asyncio.timeout_at(asyncio.get_running_loop().time() + self._deadline):
+                async with asyncio.timeout(max(0.0, renewed + self._deadline - tried)):
                     held = await self._try()
             except TimeoutError:
                 held = False
             if held:
-                renewed = time.monotonic()
+                renewed = tried
             elif self._holder() != self.identity:
                 raise LostLeadership(f"{LEASE_KEY} is held by {self._holder() or 'nobody'}")
-            elif time.monotonic() - renewed > self._deadline:
+            elif time.monotonic() - renewed >= self._deadline:
                 raise LostLeadership(f"{LEASE_KEY} could not be renewed for {self._deadline:g} s")
 
     async def release(self) -> None:
         """Give the Lease up, so that the next candidate need not wait for its expiry."""
-        if self._lease is None or self._holder() != self.identity:
-            return
-        spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": _now(), "renewTime": _now()}
+        # A renewal that was under way may have changed the resource version, hence the fresh read.
         try:
+            self._lease = await self._client.get(LEASE_KEY)
+            if self._lease is None or self._holder() != self.identity:
+                return
+            spec = {"holderIdentity": "", "leaseDurationSeconds": 1, "acquireTime": _now(), "renewTime": _now()}
             await self._client.replace({**self._lease, "spec": {**self._lease["spec"], **spec}})
-            self._lease = None
         except OperatorError as error:
             _log.warning(
                 "Lease not released: %s", error.message, extra={"object": str(LEASE_KEY), "reason": error.reason}

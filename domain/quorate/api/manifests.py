@@ -65,6 +65,8 @@ def _operator_rules() -> list[Manifest]:
         _rule(["apiextensions.k8s.io"], ["customresourcedefinitions"], _READ),
         _rule([""], ["namespaces"], _READ),
         _rule(["coordination.k8s.io"], ["leases"], _READ),
+        # Kopf watches a kind in the whole cluster; the label selector it sends is no limit that RBAC could check.
+        _rule([""], ["configmaps"], ["list", "watch"]),
         _rule(["", "events.k8s.io"], ["events"], ["create", "patch"]),
     ]
 
