@@ -15,6 +15,7 @@ from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout, check_free, free_ports, write_atomically
 from quorate_cli.sandbox.supervisor import Spec
 from quorate_operator.kube.connection import from_file
+from quorate_operator.store import migrate
 
 _USERS = {
     "admin": ("system:masters",),
@@ -128,7 +129,7 @@ class Bringup:
         assert self._control is not None
         self._kubeconfigs(plan)
         pins = kept.get("pins")
-        roles = (postgres.SUPERUSER, install.OPERATOR_ROLE, *install.ROLES)
+        roles = (postgres.SUPERUSER, install.OPERATOR_ROLE, *migrate.ROLES)
         self._control.ask(
             "set",
             values={

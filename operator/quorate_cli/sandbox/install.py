@@ -1,9 +1,5 @@
 """What a new cluster and database get: resources, rights, admission policy, schema, simulated nodes."""
 
-import asyncio
-import importlib
-import importlib.util
-import inspect
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -14,15 +10,15 @@ from quorate_cli.cluster import Cluster, RefusedError
 from quorate_cli.sandbox import postgres
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
+from quorate_operator.errors import OperatorError
+from quorate_operator.store import migrate
 
 Obj = dict[str, Any]
 _PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
 _APPLY = {"fieldManager": "quorate-sandbox", "force": "true"}
 _RBAC = "rbac.authorization.k8s.io/v1"
-ROLES = ("quorate_app", "quorate_sealer", "quorate_maint", "quorate_read")
 OPERATOR_ROLE = "quorate_operator"
-"""Login of the operator: a member of the roles that it needs."""
-_MEMBERSHIPS = ("quorate_app", "quorate_sealer", "quorate_maint")
+"""Login of the operator: a member of the schema's roles."""
 
 
 def apply(cluster: Cluster, manifests: Iterable[Obj]) -> None:
@@ -114,14 +110,10 @@ def create_nodes(cluster: Cluster, count: int, gpus: int) -> None:
 def install_database(layout: Layout) -> None:
     """The database, its schema by the operator's own migrations, and a login for each role."""
     postgres.create_database(layout)
-    if importlib.util.find_spec("quorate_operator.store.migrate") is None:
-        return
-    migrate = importlib.import_module("quorate_operator.store.migrate").migrate
-    outcome = migrate(postgres.dsn(layout, postgres.SUPERUSER))
-    if inspect.isawaitable(outcome):
-        asyncio.run(_finish(outcome))
-    postgres.allow_logins(layout, ROLES, OPERATOR_ROLE, _MEMBERSHIPS)
-
-
-async def _finish(outcome: Any) -> None:
-    await outcome
+    dsn = postgres.dsn(layout, postgres.SUPERUSER)
+    try:
+        migrate.migrate(dsn)
+        migrate.create_login(dsn, OPERATOR_ROLE)
+    except OperatorError as error:
+        raise SandboxError(str(error)) from None
+    postgres.allow_logins(layout, migrate.ROLES)

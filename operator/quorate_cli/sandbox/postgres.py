@@ -133,16 +133,11 @@ def create_database(layout: Layout) -> None:
             connection.execute(f'CREATE DATABASE "{DATABASE}"')
 
 
-def allow_logins(layout: Layout, roles: Sequence[str], operator: str, memberships: Sequence[str]) -> None:
-    """Let every role of the schema log in here, and make the operator's own login with its memberships."""
+def allow_logins(layout: Layout, roles: Sequence[str]) -> None:
+    """Let every role of the schema log in here; elsewhere only members of them do."""
     import psycopg  # noqa: PLC0415
     from psycopg import sql  # noqa: PLC0415
 
     with psycopg.connect(dsn(layout, SUPERUSER), autocommit=True) as connection:
         for role in roles:
             connection.execute(sql.SQL("ALTER ROLE {} LOGIN").format(sql.Identifier(role)))
-        if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (operator,)).fetchone() is None:
-            connection.execute(sql.SQL("CREATE ROLE {} LOGIN").format(sql.Identifier(operator)))
-        for role in memberships:
-            grant = sql.SQL("GRANT {} TO {}").format(sql.Identifier(role), sql.Identifier(operator))
-            connection.execute(grant)
