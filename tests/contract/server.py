@@ -41,6 +41,7 @@ class Server:
             return spawn([str(binaries() / program), *args], log=log, unprivileged=os.geteuid() == 0)
 
     def start(self) -> None:
+        """Start and wait until it answers."""
         self._process = self._run(
             "postgres", "-D", str(self.data), "-k", str(self.root), "-c", "listen_addresses=",
             "-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=120",
@@ -55,13 +56,16 @@ class Server:
         return True
 
     def stop(self, number: int = signal.SIGINT) -> None:
+        """Send a signal (SIGINT: fast stop, SIGQUIT: as a crash) and wait for the end."""
         assert self._process is not None
         self._process.send_signal(number)
         self._process.wait(30)
 
     def remove(self) -> None:
+        """Crash it and delete its files."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def dsn(self, database: str, user: str = "postgres") -> str:
+        """Connection string over the socket."""
         return f"postgresql://{quote(user)}@/{database}?host={quote(str(self.root), safe='')}"

@@ -21,10 +21,12 @@ async def filled(postgres_dsn: str) -> None:
 
 
 def _refused(dsn: str, statement: str, *, before: str = "") -> str:
-    with psycopg.connect(dsn) as connection, pytest.raises(psycopg.Error) as caught:
+    with psycopg.connect(dsn) as connection:
         if before:
             connection.execute(before)
-        connection.execute(statement)
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute(statement)
+        connection.rollback()
     return str(caught.value)
 
 

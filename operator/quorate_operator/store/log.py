@@ -18,6 +18,7 @@ from quorate_operator.store.postgres import (
     Sealing,
     check_content,
     check_term,
+    found_row,
     now_micros,
 )
 from quorate_operator.store.proofs import block_of, proof_from_blocks
@@ -58,11 +59,11 @@ class PostgresLog:
     async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
         """Port `Log`."""
         rows = await self._database.read(sql.HEADS, list(subject_keys))
-        return {row[4]: Recorded(*row[:4], existing=True) for row in rows}
+        return {row[4]: found_row(row) for row in rows}
 
     async def about(self, digest: str) -> list[Recorded]:
         """Port `Log`."""
-        return [Recorded(*row, existing=True) for row in await self._database.read(sql.ABOUT, digest)]
+        return [found_row(row) for row in await self._database.read(sql.ABOUT, digest)]
 
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""

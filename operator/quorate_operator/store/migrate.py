@@ -48,7 +48,7 @@ class Migration:
 
 
 def migrations() -> list[Migration]:
-    """The files of this version, in order, numbered 1, 2, 3 …"""
+    """The files of this version, in order and numbered from 1."""
     found = []
     for item in files("quorate_operator.store").joinpath("migrations").iterdir():
         match = _FILE.fullmatch(item.name)

@@ -140,7 +140,9 @@ class Sealing:
             async with self._database.connection() as connection:
                 outcomes = await self._transact(connection, chain, batch)
         except psycopg.errors.UniqueViolation as error:
-            raise Transient("Conflict", f"another chain recorded one of the entries: {error.diag.detail}") from error
+            raise Transient(
+                "Conflict", f"another chain recorded one of the entries: {error.diag.message_detail}"
+            ) from error
         except psycopg.errors.CheckViolation as error:
             refusal = Stalled("EntryRefused", f"the database refused the batch: {error.diag.message_primary}")
             outcomes = [refusal for _ in batch]
@@ -197,7 +199,7 @@ async def read_locked(
         raise Stalled("ChainUnknown", f"chain {chain} has no head row")
     epoch, size, chain_hash, frontier, sealed_at = row
     head = Head(epoch, size, chain_hash, Frontier.decode(size, frontier), sealed_at)
-    recorded = {r[2]: Recorded(*r, existing=True) for r in await existing.fetchall()}
+    recorded = {r[2]: found_row(r) for r in await existing.fetchall()}
     return head, recorded, dict(await lasts.fetchall())
 
 
@@ -234,6 +236,12 @@ async def write_batch(
     if moved.rowcount != 1:
         raise LostLeadership(f"the head of chain {chain} moved under its lock")
     await write_tiles(connection, chain, start, size)
+
+
+def found_row(row: Sequence[Any]) -> Recorded:
+    """The recorded entry of a row that begins with chain_id, seq, entry_id, record."""
+    chain, sequence, entry_id, record = row[:4]
+    return Recorded(chain, sequence, entry_id, record, existing=True)
 
 
 def check_content(digests: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
 """Inclusion proofs from the roots of full tiles and the leaves of two of them.
 
-A tree of n leaves is the RFC 6962 tree over the roots of its blocks of 256 (the last may be partial), because every split
-is at a power of two; so a proof is the path inside the block, then the path among the block roots.
+A tree of n leaves is the RFC 6962 tree over the roots of its blocks of 256 (the last may be partial), because every
+split is at a power of two; so a proof is the path inside the block, then the path among the block roots.
 """
 
 from collections.abc import Sequence

@@ -17,8 +17,8 @@ FROM quorate.audit_event_id i JOIN quorate.audit_entry e USING (chain_id, seq) W
 LAST_IDS = "SELECT subject_key, entry_id FROM quorate.audit_subject WHERE subject_key = ANY(%s)"
 INSERT_ENTRIES = """
 WITH row AS (
-    SELECT %s::text AS chain_id, u.* FROM unnest(%s::bigint[], %s::uuid[], %s::text[], %s::bytea[], %s::bytea[],
-    %s::bytea[]) AS u(seq, entry_id, subject_key, record, leaf, chain_hash)
+    SELECT %s::text AS chain_id, u.* FROM unnest(%s::bigint[], %b::uuid[], %s::text[], %b::bytea[], %b::bytea[],
+    %b::bytea[]) AS u(seq, entry_id, subject_key, record, leaf, chain_hash)
 ), ids AS (
     INSERT INTO quorate.audit_event_id (event_id, chain_id, seq) SELECT entry_id, chain_id, seq FROM row
 )
@@ -27,7 +27,7 @@ SELECT chain_id, seq, entry_id, subject_key, record, leaf, chain_hash FROM row
 """
 UPSERT_SUBJECTS = """
 INSERT INTO quorate.audit_subject AS s (subject_key, entry_id, seq, chain_id)
-SELECT u.*, c.chain_id FROM unnest(%s::text[], %s::uuid[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
+SELECT u.*, c.chain_id FROM unnest(%s::text[], %b::uuid[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
 ON CONFLICT (subject_key) DO UPDATE SET entry_id = excluded.entry_id, seq = excluded.seq, chain_id = excluded.chain_id
 """
 INSERT_ABOUT = """
@@ -35,7 +35,7 @@ INSERT INTO quorate.audit_about (digest, seq, chain_id)
 SELECT u.*, c.chain_id FROM unnest(%s::text[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
 """
 INSERT_CONTENT = """
-INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(%s::text[], %s::bytea[]) ON CONFLICT DO NOTHING
+INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(%s::text[], %b::bytea[]) ON CONFLICT DO NOTHING
 """
 MOVE_HEAD = """
 UPDATE quorate.chain_head SET epoch = %s, size = %s, chain_hash = %s, frontier = %s, sealed_at = %s, term = %s
@@ -69,22 +69,3 @@ INSERT INTO quorate.checkpoint (chain_id, size, signer, note) VALUES (%s, %s, %s
 """
 CHECKPOINTS = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s ORDER BY size, signer"
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
-STAGE = """
-INSERT INTO quorate.audit_intake (chain_id, entry_id, content, hmac) VALUES (%s, %s, %s, %s)
-ON CONFLICT (entry_id) DO NOTHING
-"""
-WAITING = "SELECT DISTINCT chain_id FROM quorate.audit_intake WHERE refused IS NULL"
-TAKE_INTAKE = """
-WITH taken AS (
-    SELECT pos FROM quorate.audit_intake WHERE chain_id = %s AND refused IS NULL
-    ORDER BY pos LIMIT %s FOR UPDATE SKIP LOCKED
-)
-SELECT pos, entry_id, content, hmac, (extract(epoch FROM intake_at) * 1000000)::bigint
-FROM quorate.audit_intake JOIN taken USING (pos) ORDER BY pos
-"""
-DONE_INTAKE = "DELETE FROM quorate.audit_intake WHERE pos = ANY(%s)"
-REFUSE_INTAKE = "UPDATE quorate.audit_intake SET refused = %s WHERE pos = %s"
-BACKLOG = """
-SELECT count(*), coalesce(extract(epoch FROM clock_timestamp() - min(intake_at)), 0)::float8,
-count(*) FILTER (WHERE refused IS NOT NULL) FROM quorate.audit_intake
-"""
