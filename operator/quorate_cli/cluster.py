@@ -3,6 +3,7 @@
 import http.client
 import json
 import ssl
+import time
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -14,6 +15,8 @@ from quorate_operator.kube.resources import BY_KIND, Resource
 Obj = dict[str, Any]
 TIMEOUT_SECONDS = 10.0
 FIELD_MANAGER = "quorate-cli"
+_BUSY = (429, 503)
+_PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 0.0)
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 
@@ -108,7 +111,11 @@ class Cluster:
         target = self._url.path.rstrip("/") + quote(path) + (f"?{urlencode(query)}" if query else "")
         headers = {"Accept": "application/json", "Content-Type": content_type, **self._connection.headers()}
         data = None if body is None else json.dumps(body).encode()
-        status, answer = self._send(method, target, data, headers)
+        for pause in _PAUSES:
+            status, answer, retry = self._send(method, target, data, headers)
+            if status not in _BUSY or not retry:
+                break
+            time.sleep(pause)  # the server asked for it and has done nothing: a storage or the server itself starts
         document = _parse(answer)
         if status < 400:
             return document
@@ -121,7 +128,9 @@ class Cluster:
             )
         raise RefusedError(message, status)
 
-    def _send(self, method: str, target: str, data: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+    def _send(
+        self, method: str, target: str, data: bytes | None, headers: Mapping[str, str]
+    ) -> tuple[int, bytes, bool]:
         # A kept connection may have been closed by the server: one fresh attempt, where nothing was answered.
         for attempt in (1, 2):
             fresh = self._http is None
@@ -129,7 +138,7 @@ class Cluster:
                 connection = self._http = self._http or self._open()
                 connection.request(method, target, data, dict(headers))
                 response = connection.getresponse()
-                return response.status, response.read()
+                return response.status, response.read(), response.headers.get("Retry-After") is not None
             except (OSError, http.client.HTTPException) as error:
                 self.close()
                 if attempt == 2 or fresh:

@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
-from quorate.canonical import encode_base64
+from quorate.canonical import NotCanonicalError, encode_base64
 from quorate.identity.statements import Statement
+from quorate_cli.output import BadInputError
 
 
 class Signer(Protocol):
@@ -22,8 +23,12 @@ class Signer(Protocol):
 
 
 def sign_statement(signer: Signer, statement: Statement) -> str:
-    """The DSSE signature over a statement as 86 characters of base64."""
-    return encode_base64(signer.sign(statement.signing_bytes))
+    """The DSSE signature over a statement as 86 characters of base64; BadInputError if it has no canonical form."""
+    try:
+        message = statement.signing_bytes
+    except NotCanonicalError as error:
+        raise BadInputError(f"the {statement.kind} cannot be signed: {error}") from error
+    return encode_base64(signer.sign(message))
 
 
 def open_signer(source: str) -> Signer:

@@ -1,0 +1,174 @@
+"""`quorate audit` on a real Postgres: what it checks, what it names, and how it ends."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.entry import Draft, Tether, content_hash
+from quorate.audit.merkle import Frontier
+from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
+from quorate.identity.vkey import SignerKey
+from quorate_cli.main import run
+from quorate_cli.sandbox.instance import Sandbox
+from quorate_operator.store.migrate import migrate
+
+CHAIN = "mesh/acme"
+SIGNER = SignerKey(CHAIN, bytes(range(32)))
+SEALED = 1_700_000_000_000_000
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def dsn(sandbox: Sandbox) -> Iterator[str]:
+    """A fresh database of ours for one test."""
+    name = f"audit_{uuid4().hex[:12]}"
+    admin = sandbox.dsn("postgres")
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    made = psycopg.conninfo.make_conninfo(admin, dbname=name)
+    migrate(made)
+    yield made
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def quorate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """`quorate(…)` → exit code, standard output, standard error; without any cluster."""
+    for name in ("KUBECONFIG", "QUORATE_SANDBOX", "QUORATE_DSN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def fill(dsn: str, count: int) -> Frontier:
+    """Write a sealed chain of `count` entries, as the sealer does; its frontier."""
+    frontier, previous = Frontier(), GENESIS_HASH
+    with psycopg.connect(dsn) as connection:
+        connection.execute("SELECT quorate.make_chain(%s)", (CHAIN,))
+        for number in range(count):
+            event = "governance.vote.accepted" if number % 2 else "governance.vote.refused"
+            entry = Draft(f"sha256:{number:064x}", None, event, {"kind": "Vote", "name": f"v{number}"}, Tether("5.5"),
+                          SEALED + number * 1_000_000, actor_id=f"node-{number % 3}")  # fmt: skip
+            record = Record(CHAIN, 0, number, SEALED + number, previous, content_hash(entry.content), entry.content)
+            data = record.encode()
+            leaf = leaf_hash(data)
+            previous = chain_hash(previous, leaf)
+            frontier.append(leaf)
+            row = (CHAIN, number, entry.entry_id, entry.subject_key, data, leaf, previous)
+            connection.execute("INSERT INTO quorate.audit_entry VALUES (%s, %s, %s, %s, %s, %s, %s)", row)
+        head = (count, previous, frontier.encode(), SEALED + count, CHAIN)
+        connection.execute(
+            "UPDATE quorate.chain_head SET size=%s, chain_hash=%s, frontier=%s, sealed_at=%s WHERE chain_id=%s", head
+        )
+    return frontier
+
+
+def tamper(dsn: str, statement: str) -> None:
+    """Change stored rows as the database's owner could, past every trigger."""
+    with psycopg.connect(dsn) as connection:
+        tables = connection.execute(
+            "SELECT oid::regclass::text FROM pg_class"
+            " WHERE relkind IN ('r', 'p') AND relnamespace = 'quorate'::regnamespace"
+        ).fetchall()
+        for (table,) in tables:
+            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+        connection.execute(statement)
+
+
+def checkpoint(frontier: Frontier, folder: Path) -> Path:
+    """A signed checkpoint kept outside the database."""
+    path = folder / "checkpoint.txt"
+    path.write_text(Checkpoint(CHAIN, frontier.size, frontier.root()).sign(SIGNER))
+    return path
+
+
+def test_an_empty_database_cannot_tell(dsn: str, quorate: Call) -> None:
+    """Nothing checked is no success: exit code 6."""
+    code, out, _ = quorate("audit", "verify", "--dsn", dsn)
+    assert code == 6 and "CANNOTTELL: nothing was checked" in out
+
+
+def test_an_intact_log_is_unanchored_without_and_intact_with_a_checkpoint(
+    dsn: str, quorate: Call, tmp_path: Path
+) -> None:
+    """Exit code 5 without an external checkpoint, 0 with one; the report says what was checked and anchored."""
+    frontier = fill(dsn, 25)
+    code, out, _ = quorate("audit", "verify", "--dsn", dsn)
+    assert code == 5 and "checked: 25 entries of 1 chains" in out and "UNANCHORED" in out
+    given = ("--checkpoint", checkpoint(frontier, tmp_path), "--log-key", SIGNER.verifier)
+    code, out, err = quorate("audit", "verify", "--dsn", dsn, *given, "-o", "json")
+    report = json.loads(out)
+    assert (code, report["verdict"], report["chains"][0]["anchoredSize"]) == (0, "Intact", 25), err
+
+
+@pytest.mark.parametrize("column", ["record", "leaf", "chain_hash"])
+def test_one_changed_byte_is_named(dsn: str, quorate: Call, column: str) -> None:
+    """One byte changed in any stored column ends with 4 and names chain, sequence and entry id."""
+    fill(dsn, 25)
+    change = f"set_byte({column}, octet_length({column}) - 1, get_byte({column}, octet_length({column}) - 1) # 1)"
+    tamper(dsn, f"UPDATE quorate.audit_entry SET {column} = {change} WHERE seq = 17")
+    code, out, _ = quorate("audit", "verify", "--dsn", dsn, "-o", "json")
+    fault = json.loads(out)["chains"][0]["fault"]
+    assert (code, fault["sequence"], fault["chainId"]) == (4, 17, CHAIN)
+    assert fault["entryId"] in quorate("audit", "verify", "--dsn", dsn)[1]
+
+
+def test_a_cut_tail_and_a_deleted_chain_are_found_by_the_checkpoint(dsn: str, quorate: Call, tmp_path: Path) -> None:
+    """Rows and head removed consistently are found by an external checkpoint, and so is a chain that is gone."""
+    frontier = fill(dsn, 9)
+    given = ("--checkpoint", checkpoint(frontier, tmp_path), "--log-key", SIGNER.verifier)
+    tamper(dsn, "DELETE FROM quorate.audit_entry; DELETE FROM quorate.chain_head")
+    code, out, _ = quorate("audit", "verify", "--dsn", dsn, *given)
+    assert code == 4 and CHAIN in out and "TAMPERED" in out
+
+
+def test_checkpoints_that_prove_nothing_are_refused(dsn: str, quorate: Call, tmp_path: Path) -> None:
+    """A checkpoint by an unknown key, and a file that is none, are bad input: exit code 2."""
+    path = checkpoint(fill(dsn, 3), tmp_path)
+    code, _, err = quorate("audit", "verify", "--dsn", dsn, "--checkpoint", path)
+    assert code == 2 and f"no known key of log {CHAIN} signed it" in err
+    path.write_text("hello")
+    code, _, err = quorate("audit", "verify", "--dsn", dsn, "--checkpoint", path)
+    assert code == 2 and "has no signature block" in err
+
+
+def test_a_foreign_and_an_unreachable_database_are_named(sandbox: Sandbox, quorate: Call) -> None:
+    """A database that is not ours is refused (1), one that does not answer is unreachable (3), without its password."""
+    foreign = psycopg.conninfo.make_conninfo(sandbox.dsn("postgres"), dbname="template1")
+    code, _, err = quorate("audit", "verify", "--dsn", foreign)
+    assert code == 1 and "this database is not Quorate's" in err
+    code, _, err = quorate("audit", "verify", "--dsn", "postgresql://u:secret@127.0.0.1:1/q")
+    assert code == 3 and "database q at 127.0.0.1:1" in err and "secret" not in err
+
+
+def test_the_log_is_searched_by_every_filter(dsn: str, quorate: Call) -> None:
+    """`audit log` selects by actor, target, type and time, and all filters must hold."""
+    fill(dsn, 12)
+
+    def found(*filters: object) -> list[int]:
+        code, out, err = quorate("audit", "log", "--dsn", dsn, "-o", "json", *filters)
+        assert code == 0, err
+        return [row["sequence"] for row in json.loads(out)]
+
+    assert found() == list(range(12))
+    assert found("--actor", "node-2") == [2, 5, 8, 11]
+    assert found("--type", "governance.vote.accepted") == [1, 3, 5, 7, 9, 11]
+    assert found("--type", "governance") == list(range(12))
+    assert found("--target", "Vote/v7") == found("--target", f"sha256:{7:064x}") == [7]
+    assert found("--since", "2023-11-14T22:13:25Z", "--until", "2023-11-14T22:13:28Z") == [5, 6, 7]
+    assert found("--limit", 2) == [10, 11]
+    assert found("--chain", "mesh/other") == []
+    assert quorate("audit", "log", "--dsn", dsn, "--since", "yesterday")[0] == 2
