@@ -1,0 +1,197 @@
+"""The count of one electorate as records arrive: sums at a second, and why each vote counts or not.
+
+Incremental, because every second at which something was recorded has to be looked at: a record changes its member and
+those who delegate to it, nothing else. A new revision in force starts the count over.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from quorate.api.conditions import Reason
+from quorate.api.vote import Choice
+from quorate.proposals.delegation import Delegated, DelegationRecord, delegate_of, judge_delegation
+from quorate.proposals.tally import Rules, Sums, enough_voters, quorum_test
+from quorate.proposals.votes import NO_VOTE, Ballot, MemberVote, Question, judge_vote, member_vote
+from quorate.trust.domain import DomainRevision
+
+R = TypeVar("R", Ballot, DelegationRecord)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A member's counted choice; `moment` is that of the record that completed it, `digest` names that record."""
+
+    node_id: str
+    choice: str
+    moment: tuple[int, str]
+
+    @property
+    def digest(self) -> str:
+        """The completing vote, or the delegation where that came after the delegate's vote."""
+        return self.moment[1]
+
+
+class Arrivals(Generic[R]):
+    """Records in order of recording, handed out by holder as the seconds pass."""
+
+    def __init__(self, records: Iterable[R]) -> None:
+        self.records = sorted(records, key=lambda item: item.moment)
+        self._next = 0
+
+    def rewind(self) -> None:
+        """Start over."""
+        self._next = 0
+
+    def until(self, second: int) -> Iterator[R]:
+        """The records not handed out yet that were recorded ≤ `second`."""
+        while self._next < len(self.records) and self.records[self._next].recorded <= second:
+            self._next += 1
+            yield self.records[self._next - 1]
+
+
+class Count:
+    """The state at a second s: records ≤ s under the revision then in force.
+
+    `spared` counts what was refused solely because its key was removed, or its notAfter moved, after the opening.
+    """
+
+    def __init__(
+        self,
+        question: Question,
+        ballots: Iterable[Ballot],
+        delegations: Iterable[DelegationRecord],
+        *,
+        end: int,
+        spared: bool = False,
+    ) -> None:
+        self._question, self._end, self._spared = question, end, spared
+        self._ballots = Arrivals([item for item in ballots if judge_vote(question, item, closes=end, at=None) is None])
+        self._delegations = Arrivals(
+            [item for item in delegations if judge_delegation(question, item, closes=end, at=None) is None]
+        )
+        self._revision: DomainRevision | None = None
+        members = question.members.values()
+        self._total = sum(member.weight for member in members)
+        self._weighty = sum(member.weight > 0 for member in members)
+        self._vetoers = sum(member.weight for member in members if question.may_veto(member))
+        self._clear()
+
+    def _clear(self) -> None:
+        self._ballots.rewind()
+        self._delegations.rewind()
+        self._cast: dict[str, list[Ballot]] = {}
+        self._named: dict[str, list[DelegationRecord]] = {}
+        self.votes: dict[str, MemberVote] = {}
+        self._delegates: dict[str, Delegated] = {}
+        self._delegators: dict[str, set[str]] = {}
+        self._counted: dict[str, Contribution] = {}
+        self._weights = dict.fromkeys((Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO), 0)
+        self._voters = self._veto_counted = 0
+
+    def seconds(self) -> set[int]:
+        """The seconds at which a record of this count was recorded."""
+        return {item.recorded for item in (*self._ballots.records, *self._delegations.records)}
+
+    def advance(self, second: int) -> Sums:
+        """The sums at `second`, which never decreases."""
+        revision = self._question.history.at(second)
+        if revision is not self._revision:
+            self._revision = revision
+            self._clear()
+        touched: set[str] = set()
+        for ballot in self._ballots.until(second):
+            if self._good(ballot, ballot.holder, second):
+                self._cast.setdefault(ballot.holder, []).append(ballot)
+                touched.add(ballot.holder)
+        delegators: set[str] = set()
+        for record in self._delegations.until(second):
+            if self._good(record, record.holder, second):
+                self._named.setdefault(record.holder, []).append(record)
+                delegators.add(record.holder)
+        for node_id in touched:
+            threshold = self._question.members[node_id].vote_threshold
+            self.votes[node_id] = member_vote(self._cast[node_id], threshold)
+        for node_id in delegators:
+            self._delegate(node_id)
+        for node_id in touched.union(delegators, *(self._delegators.get(node_id, ()) for node_id in touched)):
+            self._settle(node_id)
+        return self.sums
+
+    def _good(self, record: Ballot | DelegationRecord, holder: str, second: int) -> bool:
+        if self._question.good_in(self._revision, record, holder):
+            return True
+        return self._spared and self._question.good_since(record, holder, second)
+
+    def _delegate(self, node_id: str) -> None:
+        before = self._delegates.pop(node_id, None)
+        if before is not None:
+            self._delegators[before.to].discard(node_id)
+        threshold = self._question.members[node_id].vote_threshold
+        after = delegate_of(self._question, self._named[node_id], threshold, self._end)
+        if after is not None:
+            self._delegates[node_id] = after
+            self._delegators.setdefault(after.to, set()).add(node_id)
+
+    def _contribution(self, node_id: str) -> Contribution | None:
+        own = self.votes.get(node_id, NO_VOTE)
+        if own.completing is not None and own.choice is not None:
+            return Contribution(node_id, own.choice, own.completing.moment)
+        delegated = self._delegates.get(node_id)
+        if own.standing or delegated is None:
+            return None
+        theirs = self.votes.get(delegated.to, NO_VOTE)
+        if theirs.completing is None or theirs.choice is None:
+            return None
+        if theirs.choice == Choice.VETO and not self._question.may_veto(self._question.members[node_id]):
+            return None
+        return Contribution(node_id, theirs.choice, max(theirs.completing.moment, delegated.completing.moment))
+
+    def _settle(self, node_id: str) -> None:
+        before, after = self._counted.pop(node_id, None), self._contribution(node_id)
+        if before is not None:
+            self._add(before, -1)
+        if after is not None:
+            self._counted[node_id] = after
+            self._add(after, 1)
+
+    def _add(self, item: Contribution, sign: int) -> None:
+        member = self._question.members[item.node_id]
+        self._weights[Choice(item.choice)] += sign * member.weight
+        self._voters += sign * (member.weight > 0)
+        if self._question.may_veto(member):
+            self._veto_counted += sign * member.weight
+
+    @property
+    def sums(self) -> Sums:
+        """The sums as they stand."""
+        return Sums(
+            approve=self._weights[Choice.APPROVE],
+            reject=self._weights[Choice.REJECT],
+            abstain=self._weights[Choice.ABSTAIN],
+            veto=self._weights[Choice.VETO],
+            voters=self._voters,
+            total=self._total,
+            outstanding_voters=self._weighty - self._voters,
+            outstanding_veto=self._vetoers - self._veto_counted,
+        )
+
+    def quorum_made_by(self, rules: Rules, elapsed: int) -> str | None:
+        """The digest of the record that made quorum and minimumVoters, in order of recording; None without them."""
+        approve = cast = voters = 0
+        for item in sorted(self._counted.values(), key=lambda found: (found.moment, found.node_id)):
+            weight = self._question.members[item.node_id].weight
+            cast += weight
+            approve += weight if item.choice == Choice.APPROVE else 0
+            voters += weight > 0
+            reached = Sums(approve=approve, abstain=cast - approve, voters=voters, total=self._total)
+            if quorum_test(rules, reached, elapsed).holds and enough_voters(rules, reached):
+                return item.digest
+        return None
+
+    def reason(self, ballot: Ballot, *, closes: int, at: int) -> Reason:
+        """Why a vote counts or not, at the second to which the count was advanced."""
+        refused = judge_vote(self._question, ballot, closes=closes, at=at)
+        if refused is not None:
+            return refused
+        return self.votes[ballot.holder].reasons[ballot]

@@ -1,0 +1,351 @@
+"""The decision of a proposal of any type: a pure function of what is recorded and the time (governance.md, "Decision").
+
+`decide` looks only at records ≤ now, and decides as of T when now ≥ T + 2: nothing recorded later changes T.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from quorate.api.conditions import Reason
+from quorate.identity.statements import Statement
+from quorate.proposals.acts import ActRecord, admin_key, endorsed, threshold_reached, withdrawn_at
+from quorate.proposals.delegation import DelegationRecord
+from quorate.proposals.lifecycle import SETTLE_SECONDS
+from quorate.proposals.phase import ADOPTED, EXPIRED, Decision, Phase, Poll, run_phase
+from quorate.proposals.tally import Rules, Sums, Test, tests
+from quorate.proposals.votes import Ballot, Question
+from quorate.trust.domain import DomainHistory, DomainRevision
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is recorded about one opened proposal revision. Seconds are Unix time.
+
+    Attributes:
+        statement: The proposal's statement.
+        opened: The second of the opening entry.
+        histories: Accepted revisions by domain name: trustDomain, and each of `domains`.
+        ballots: Votes, whatever they are about; each gets a reason.
+        delegations: Delegations of the domains.
+        acts: Endorsements, stops and withdrawals.
+        executed: The second of the executing entry, if there is one.
+        superseded: The second of the entry of a valid amendment, if there is one.
+    """
+
+    statement: Statement
+    opened: int
+    histories: Mapping[str, DomainHistory]
+    ballots: Sequence[Ballot] = ()
+    delegations: Sequence[DelegationRecord] = ()
+    acts: Sequence[ActRecord] = ()
+    executed: int | None = None
+    superseded: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """The proposal's digest."""
+        return self.statement.digest
+
+    @property
+    def type(self) -> str:
+        """The proposal's type; a fallback changes the rules, never the type."""
+        return str(self.statement.fields["type"])
+
+    @property
+    def domain(self) -> str:
+        """TrustDomain: acts are signed for it."""
+        return str(self.statement.fields["domain"])
+
+    @cached_property
+    def domains(self) -> tuple[str, ...]:
+        """The domains that vote, in order of name."""
+        return tuple(sorted({self.domain, *(self.statement.fields.get("domains") or ())}))
+
+    @property
+    def history(self) -> DomainHistory:
+        """The revisions of trustDomain."""
+        return self.histories[self.domain]
+
+    def until(self, second: int) -> "Case":
+        """Only what was recorded ≤ `second`."""
+        return replace(
+            self,
+            ballots=tuple(item for item in self.ballots if item.recorded <= second),
+            delegations=tuple(item for item in self.delegations if item.recorded <= second),
+            acts=tuple(item for item in self.acts if item.recorded <= second),
+            histories={name: _until(history, second) for name, history in self.histories.items()},
+            executed=_reached(self.executed, second),
+            superseded=_reached(self.superseded, second),
+        )
+
+
+def _reached(moment: int | None, second: int) -> int | None:
+    return moment if moment is not None and moment <= second else None
+
+
+def _until(history: DomainHistory, second: int) -> DomainHistory:
+    known = [item for item in history.accepted if item.recorded <= second]
+    return DomainHistory(known) if known and len(known) < len(history.accepted) else history
+
+
+@dataclass(frozen=True)
+class JudgedVote:
+    """A vote with the weight of its member (0 outside the electorate) and why it counts or not."""
+
+    ballot: Ballot
+    weight: int
+    reason: Reason
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is part of its member's choice."""
+        return self.reason == Reason.COUNTED
+
+
+@dataclass(frozen=True)
+class TallyState:
+    """Every number of one electorate at second `at`, under the rules of the phase that it was then in.
+
+    `phase` names the rules: a proposal type, or Ratification. `decision` is that electorate's own, None while it votes.
+    """
+
+    domain: str
+    phase: str
+    at: int
+    revision: DomainRevision
+    rules: Rules
+    sums: Sums
+    tests: tuple[Test, ...]
+    quorum_made_by: str | None
+    votes: tuple[JudgedVote, ...]
+    deadline: int
+    decision: Decision | None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where the vote stands at `now`.
+
+    `decision` is None until it may be taken; its outcome is Adopted, Rejected, Expired, Withdrawn, Stopped, Superseded,
+    EmergencyExecuted, Ratified or Reversed. `deadline` is the current one, `next_check` the second at which, with
+    nothing more recorded, the next decision falls due (None: nothing is left to decide).
+    """
+
+    decision: Decision | None
+    deadline: int
+    next_check: int | None
+    tallies: Mapping[str, TallyState]
+    domain: str
+
+    @property
+    def tally(self) -> TallyState:
+        """The tally of trustDomain."""
+        return self.tallies[self.domain]
+
+
+@dataclass(frozen=True)
+class _Course:
+    """The phases of one domain, in order; `starts` gives the second from which each is the current one."""
+
+    names: tuple[str, ...]
+    phases: tuple[Phase, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def decision(self) -> Decision:
+        return self.phases[-1].decision
+
+    def current(self, second: int) -> tuple[str, Phase]:
+        index = max(place for place, start in enumerate(self.starts) if place == 0 or start <= second)
+        return self.names[index], self.phases[index]
+
+
+def decide(case: Case, now: int) -> Progress:
+    """Where the proposal stands at `now`; any later evaluation of the same records gives the same decision."""
+    known = case.until(now)
+    courses = {name: _course(known, name) for name in known.domains}
+    verdict = _closing(known, courses, _verdict(known, courses), now)
+    decided = verdict if verdict.at + SETTLE_SECONDS <= now else None
+    second = now if decided is None or decided.outcome == Reason.EMERGENCY_EXECUTED else decided.at
+    tallies = {name: tally_at(case, name, course, second, now) for name, course in courses.items()}
+    deadline = max(state.deadline for state in tallies.values())
+    follow_up = _follow_up(known, courses, decided)
+    next_check = follow_up if decided is not None else verdict.at + SETTLE_SECONDS
+    return Progress(decided, deadline, next_check, tallies, case.domain)
+
+
+def _follow_up(case: Case, courses: Mapping[str, _Course], decided: Decision | None) -> int | None:
+    """When a decided emergency's ratification is decided; None where nothing follows."""
+    if decided is None or decided.outcome != Reason.EMERGENCY_EXECUTED:
+        return None
+    return courses[case.domain].phases[-1].end + SETTLE_SECONDS
+
+
+def _poll(case: Case, name: str, rules: Rules, opened: int) -> Poll:
+    question = Question(
+        digest=case.digest,
+        revision=int(case.statement.fields["revision"]),
+        type=case.type,
+        domain=name,
+        history=case.histories[name],
+        opened=opened,
+        allow_veto=rules.allow_veto,
+    )
+    return Poll(question, rules, [item for item in case.ballots if _asks(case, item) == name], case.delegations)
+
+
+def _asks(case: Case, ballot: Ballot) -> str:
+    """The domain in which a vote is judged: its own, or trustDomain if that does not vote on the proposal."""
+    domain = str(ballot.statement.fields.get("domain"))
+    return domain if domain in case.domains else case.domain
+
+
+def rules_of(revision: DomainRevision | None, kind: str) -> Rules:
+    """The rules of a type in a revision; ValueError where it has none."""
+    written = None if revision is None else revision.rules(kind)
+    if written is None:
+        raise ValueError(f"the domain has no rules for type {kind}")
+    return Rules.of(kind, written)
+
+
+def _course(case: Case, name: str) -> _Course:
+    if case.type == "Emergency":
+        return _emergency(case)
+    opened, pinned = case.opened, case.histories[name].at(case.opened)
+    rules = rules_of(pinned, case.type)
+    first = run_phase(_poll(case, name, rules, opened), end=opened + rules.period)
+    if case.type != "Expedited" or first.decision.outcome == ADOPTED:
+        return _Course((case.type,), (first,), (opened,))
+    fallen = first.decision.at
+    standard = rules_of(pinned, "Standard")
+    end = max(opened + standard.period, first.end)
+    second = run_phase(_poll(case, name, standard, opened), end=end, not_before=fallen)
+    return _Course((case.type, "Standard"), (first, second), (opened, fallen))
+
+
+def _emergency(case: Case) -> _Course:
+    """Endorsement by the admins, and after the executing entry the ratification by the Standard rules."""
+    history, opened = case.history, case.opened
+    rules = rules_of(history.at(opened), "Emergency")
+    end = opened + rules.period
+    at = threshold_reached(history, case.digest, "Endorse", case.acts, opened=opened, until=end)
+    decision = Decision(end, EXPIRED, Reason.NOT_ENDORSED) if at is None else Decision(at, ADOPTED, Reason.PASSED)
+    endorsing = Phase(_poll(case, case.domain, rules, opened), end, end, None, decision)
+    if at is None or case.executed is None:
+        return _Course(("Emergency",), (endorsing,), (opened,))
+    seconds, standard = ratification_rules(history, opened, case.executed)
+    poll = _poll(case, case.domain, standard.for_ratification(seconds), case.executed)
+    phase = run_phase(poll, end=case.executed + seconds)
+    return _Course(("Emergency", "Ratification"), (endorsing, phase), (opened, case.executed))
+
+
+def ratification_rules(history: DomainHistory, opened: int, executed: int) -> tuple[int, Rules]:
+    """The ratification's seconds and the Standard rules of the revision in force at the executing entry.
+
+    Where that revision dropped either type, the opening revision's stand: an emergency always has its ratification.
+    """
+    now, before = history.at(executed), history.at(opened)
+    source = now if now is not None and now.rules("Emergency") and now.rules("Standard") else before
+    emergency = None if source is None else source.rules("Emergency")
+    if emergency is None:
+        raise ValueError("the domain has no rules for type Emergency")
+    return int(emergency["ratificationSeconds"]), rules_of(source, "Standard")
+
+
+def still_endorsed(case: Case, second: int) -> bool:
+    """Whether the endorsing keys in force at `second`, that of an executing entry, still reach adminThreshold."""
+    return endorsed(case.history, _endorsements(case), second, keep=False)
+
+
+def _endorsements(case: Case) -> list[tuple[int, bytes]]:
+    rules = rules_of(case.history.at(case.opened), "Emergency")
+    acts = [item for item in case.acts if item.act == "Endorse" and item.about(case.digest)]
+    acts = [item for item in acts if item.recorded <= case.opened + rules.period]
+    return [(item.recorded, key) for item in acts if (key := admin_key(case.history, item))]
+
+
+def _verdict(case: Case, courses: Mapping[str, _Course]) -> Decision:
+    """The votes' verdict: the last adoption, or the first domain that does not adopt (ties by name)."""
+    course = courses[case.domain]
+    if case.type == "Emergency" and len(course.phases) > 1 and case.executed is not None:
+        decision = course.decision
+        outcome = Reason.RATIFIED if decision.outcome == ADOPTED else Reason.REVERSED
+        return Decision(decision.at, outcome, decision.reason)
+    decisions = [courses[name].decision for name in case.domains]
+    against = [item for item in decisions if item.outcome != ADOPTED]
+    if against:
+        return min(against, key=lambda item: item.at)
+    return max(decisions, key=lambda item: item.at)
+
+
+def _closing(case: Case, courses: Mapping[str, _Course], verdict: Decision, now: int) -> Decision:
+    """The verdict, or what ended the vote before it: amendment, withdrawal, stop; an executed emergency as such."""
+    decided = courses[case.domain].phases[0].decision if case.type == "Emergency" else verdict
+    votes_end = max(course.phases[0 if case.type == "Emergency" else -1].end for course in courses.values())
+    closes = min(votes_end, decided.at)
+    found: list[Decision] = []
+    if case.superseded is not None and case.superseded <= closes:
+        found.append(Decision(case.superseded, Reason.SUPERSEDED, Reason.SUPERSEDED))
+    withdrawn = withdrawn_at(case.history, case.digest, str(case.statement.fields["proposer"]), case.acts)
+    if withdrawn is not None and withdrawn <= closes:
+        found.append(Decision(max(withdrawn, case.opened), Reason.WITHDRAWN, Reason.WITHDRAWN))
+    stopped = threshold_reached(case.history, case.digest, "Stop", case.acts, opened=case.opened, until=now)
+    if stopped is not None and _may_stop(case, decided, stopped):
+        found.append(Decision(stopped, Reason.STOPPED, Reason.STOPPED))
+    if found:
+        return min(found, key=lambda item: item.at)
+    if verdict.outcome in (Reason.RATIFIED, Reason.REVERSED) and verdict.at + SETTLE_SECONDS > now:
+        return Decision(decided.at, Reason.EMERGENCY_EXECUTED, decided.reason)
+    return verdict
+
+
+def _may_stop(case: Case, decided: Decision, stopped: int) -> bool:
+    if case.executed is not None:
+        return stopped < case.executed
+    return stopped <= decided.at or decided.outcome == ADOPTED
+
+
+def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> TallyState:
+    """Every number of one domain at a second: its own decision, where it fell before, is the second that counts."""
+    own = course.decision if course.decision.at <= second and course.decision.at + SETTLE_SECONDS <= now else None
+    at = second if own is None else own.at
+    label, phase = course.current(at)
+    rules, question = phase.poll.rules, phase.poll.question
+    deadline = phase.deadline(at)
+    poll = _poll(case, name, rules, question.opened)
+    moment = max(min(at, deadline), question.opened)
+    count = poll.count(deadline)
+    sums = count.advance(moment)
+    elapsed = moment - question.opened
+    found = _endorsement_tests(case, moment) if label == "Emergency" else tests(rules, sums, elapsed)
+    plain = label == "Emergency" or rules.objection is not None
+    return TallyState(
+        domain=name,
+        phase=label,
+        at=moment,
+        revision=question.pinned,
+        rules=rules,
+        sums=sums,
+        tests=found,
+        quorum_made_by=None if plain else count.quorum_made_by(rules, elapsed),
+        votes=tuple(
+            JudgedVote(item, _weight(question, item), count.reason(item, closes=moment, at=moment))
+            for item in sorted(poll.ballots, key=lambda found: found.moment)
+        ),
+        deadline=deadline,
+        decision=own,
+    )
+
+
+def _weight(question: Question, ballot: Ballot) -> int:
+    member = question.members.get(ballot.holder)
+    return 0 if member is None else member.weight
+
+
+def _endorsement_tests(case: Case, second: int) -> tuple[Test, ...]:
+    revision = case.history.at(second)
+    now = set() if revision is None else set(revision.admins.values())
+    keys = {key for recorded, key in _endorsements(case) if recorded <= second and key in now}
+    needed = 0 if revision is None else revision.admin_threshold
+    return (Test("endorsements", len(keys), needed, len(keys) >= needed),)
