@@ -32,7 +32,7 @@ class ActRecord(Record):
 
     def about(self, digest: str) -> bool:
         """Whether it is about the proposal with this digest."""
-        return self.statement.fields["proposalDigest"] == digest
+        return bool(self.statement.fields["proposalDigest"] == digest)
 
 
 def admin_key(history: DomainHistory, act: ActRecord) -> bytes | None:

@@ -36,7 +36,7 @@ class Arrivals(Generic[R]):
     """Records in order of recording, handed out by holder as the seconds pass."""
 
     def __init__(self, records: Iterable[R]) -> None:
-        self.records = sorted(records, key=lambda item: item.moment)
+        self.records: list[R] = sorted(records, key=lambda item: item.moment)
         self._next = 0
 
     def rewind(self) -> None:
