@@ -179,8 +179,7 @@ def verify(
     sandbox: Sandbox = None,
 ) -> None:
     """Re-derive a decision from its evidence: revisions, electorate, signatures, outcome; with a proof, the log too."""
-    from quorate.proposals.evidence import Pinned, verify as verify_evidence  # noqa: I001, PLC0415 - the decision code
-
+    trusted = parse_pins(pins or ())
     if bundle == "-" or Path(bundle).is_file():
         data, proven = _file(bundle), None if proof is None else _file(proof)
     elif "/" in bundle or bundle.endswith(".json"):
@@ -190,7 +189,9 @@ def verify(
         found = sources.cluster.get("GovernanceProposal", bundle, sources.namespace(namespace))
         data, proven = _fetch(sources.cluster, found, with_proof=proof is None)
         proven = proven if proof is None else _file(proof)
-    report = verify_evidence(data, pinned=Pinned(pins=parse_pins(pins or ())), proof=proven)
+    from quorate.proposals.evidence import Pinned, verify as verify_evidence  # noqa: I001, PLC0415 - the decision code
+
+    report = verify_evidence(data, pinned=Pinned(pins=trusted), proof=proven)
     _report(report, output)
     raise typer.Exit(int(EXIT[report.verdict]))
 
