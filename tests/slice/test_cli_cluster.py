@@ -11,6 +11,7 @@ import pytest
 
 from quorate.canonical import canonical_bytes, digest_of, digest_of_bytes, format_time
 from quorate.contracts.content import Content
+from quorate.contracts.patch import Target, successor
 from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import proposal_statement, trust_domain_statement, vote_statement
 from quorate.trust.domain import parse_domain
@@ -73,6 +74,12 @@ class Fleet:
         body = {"status": {"observedGeneration": 1, **status}}
         return self.sandbox.admin().request("PATCH", path, body=body, content_type="application/merge-patch+json")
 
+    def content(self, data: bytes) -> None:
+        """Project content by digest as the operator does."""
+        meta = {"name": f"quorate-{digest_of_bytes(data).removeprefix('sha256:')}", "namespace": "quorate-system"}
+        manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"content": data.decode()}}
+        self.sandbox.admin().create(manifest)
+
 
 @pytest.fixture
 def fleet(sandbox: Sandbox, quorate: Call, tmp_path: Path) -> Fleet:
@@ -134,11 +141,7 @@ def test_the_accepted_revision_is_used_not_the_live_spec(fleet: Fleet, quorate: 
     live = cluster.get("TrustDomain", fleet.name)
     spec = {name: value for name, value in live["spec"].items() if name != "signatures"}
     data = canonical_bytes({**spec, "name": fleet.name})
-    reference = f"quorate-{digest_of_bytes(data).removeprefix('sha256:')}"
-    if cluster.find("Namespace", "quorate-system") is None:
-        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "quorate-system"}})
-    meta = {"name": reference, "namespace": "quorate-system"}
-    cluster.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"content": data.decode()}})
+    fleet.content(data)
     members = [{**member, "keys": []} for member in live["spec"]["members"]]
     cluster.patch(live, {"spec": {"members": members}})
     code, _, err = quorate("vote", "approve", "p", "-n", namespace, "--key", fleet.key("carol"))
@@ -222,6 +225,16 @@ def test_contract_show_and_diff(fleet: Fleet, quorate: Call) -> None:
     assert code == 0 and "60 GiB" in shown
     code, _, err = quorate("contract", "diff", fleet.contract)
     assert code == 0 and "no difference" in err
+    genesis = Content.genesis(read_document(fleet.folder / "contract.yaml")["spec"]["genesis"])
+    change = {
+        "baseDigest": genesis.clause_digest("2.1"),
+        "patch": [{"op": "replace", "path": "/text", "value": "72 GiB"}],
+    }
+    new = successor(genesis, Target("2.1"), change, proposal_digest=digest_of("p"), executed_at=int(time.time()))
+    fleet.content(new.data)
+    fleet.status("DynamicContract", fleet.contract, {"inForce": {"version": new.version, "digest": new.digest}})
+    code, shown, _ = quorate("contract", "diff", fleet.contract)
+    assert code == 0 and "clause 2.1 Changed: text" in shown and "+ text: 72 GiB" in shown
     code, _, err = quorate("contract", "show", fleet.contract, "--version", "v2030.01.01")
     assert code == 2 and "is not in the history" in err
 
@@ -241,9 +254,10 @@ def test_missing_objects_and_server_refusals_are_sentences(fleet: Fleet, quorate
 
 
 def test_doctor_says_what_is_there_and_what_is_missing(sandbox: Sandbox, quorate: Call) -> None:
-    """`doctor` finds cluster, definitions, rights and database, and fails only because no operator leads here."""
-    code, out, _ = quorate("doctor", "-o", "json", "--dsn", sandbox.dsn("postgres"))
+    """`doctor` finds the kubeconfig's own database, cluster, rights; only the operator is missing here."""
+    code, out, _ = quorate("doctor", "-o", "json")
     findings = {item["check"]: item for item in next(parse_yaml(out, "doctor"))}
     assert {name for name, item in findings.items() if item["state"] == "failed"} == {"operator"}
     assert findings["definitions"]["message"] == "all 10 kinds"
+    assert findings["database"]["state"] == "ok", findings["database"]
     assert code == 1 and findings["operator"]["advice"]
