@@ -17,7 +17,7 @@ from quorate.audit.ids import entry_id
 from quorate.canonical import canonical_bytes, is_digest
 
 DOMAIN_TAG = "loa-commons:audit:QuorateEntry:1.0.0"
-MAX_PAYLOAD_BYTES = 16 * 1024
+MAX_CONTENT_BYTES = 16 * 1024
 _EVENT_TYPE = re.compile(r"[a-z]+\.[a-z_]+\.[a-z_]+", re.ASCII)
 _PHASE = re.compile(r"\d+(\.\d+)*", re.ASCII)
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z", re.ASCII)
@@ -109,7 +109,11 @@ class Draft:
         if self.actor_id is not None:
             document["actor_id"] = self.actor_id
         check_content(document)
-        return canonical_bytes(document)
+        content = canonical_bytes(document)
+        if len(content) > MAX_CONTENT_BYTES:
+            rule = f"the entry is over {MAX_CONTENT_BYTES} bytes: put the bulk in content and name its digest"
+            raise EntryRefusedError(rule)
+        return content
 
 
 def _check_tether(tether: Any) -> None:
@@ -143,7 +147,3 @@ def check_content(document: Mapping[str, Any]) -> None:
     if not all(is_digest(digest) for digest in payload.get("about", ())):
         raise EntryRefusedError("payload.about must be a list of sha256 digests")
     _check_tether(payload.get("tether"))
-    if len(canonical_bytes(dict(payload))) > MAX_PAYLOAD_BYTES:
-        raise EntryRefusedError(
-            f"payload is over {MAX_PAYLOAD_BYTES} bytes: put the bulk in content and name its digest"
-        )

@@ -11,7 +11,6 @@ from uuid import UUID
 from quorate.audit.entry import Draft, content_hash, format_timestamp
 from quorate.audit.merkle import Frontier
 from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
-from quorate.canonical import is_digest
 from quorate_operator.errors import Stalled
 from quorate_operator.store.recorded import Recorded
 
@@ -42,9 +41,9 @@ class Row:
     chain: bytes
 
     @property
-    def digests(self) -> set[str]:
-        """What the entry is found by: the digests it is about, and its subject's where that is one."""
-        return {*self.about, *([self.subject_key] if is_digest(self.subject_key) else [])}
+    def found_by(self) -> set[str]:
+        """What `about` finds the entry by: its subject key and the digests that it is about."""
+        return {self.subject_key, *self.about}
 
 
 @dataclass

@@ -61,9 +61,9 @@ class PostgresLog:
         rows = await self._database.read(sql.HEADS, list(subject_keys))
         return {row[4]: found_row(row) for row in rows}
 
-    async def about(self, digest: str) -> list[Recorded]:
+    async def about(self, name: str) -> list[Recorded]:
         """Port `Log`."""
-        return [found_row(row) for row in await self._database.read(sql.ABOUT, digest)]
+        return [found_row(row) for row in await self._database.read(sql.ABOUT, name)]
 
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""

@@ -70,9 +70,9 @@ class MemoryLog:
         rows = self._by_age(self._store.shared.all_rows())
         return {row.subject_key: _as_existing(row) for row in rows if row.subject_key in wanted}
 
-    async def about(self, digest: str) -> list[Recorded]:
+    async def about(self, name: str) -> list[Recorded]:
         """Port `Log`."""
-        return [_as_existing(row) for row in self._store.shared.all_rows() if digest in row.digests]
+        return [_as_existing(row) for row in self._store.shared.all_rows() if name in row.found_by]
 
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""

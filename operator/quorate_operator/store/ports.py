@@ -36,8 +36,8 @@ class Log(Protocol):
         """The last entry of each subject that has one; one query."""
         ...
 
-    async def about(self, digest: str) -> list[Recorded]:
-        """Every entry that names `digest` in `payload.about`, or has it as its subject key; by (chain, sequence)."""
+    async def about(self, name: str) -> list[Recorded]:
+        """Every entry whose subject key is `name`, or that names it in `payload.about`; by (chain, sequence)."""
         ...
 
     async def chains(self) -> list[StoredHead]:

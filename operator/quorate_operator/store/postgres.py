@@ -209,7 +209,7 @@ async def write_batch(
     """Insert the rows of a batch and move the head, compare-and-swap on its size."""
     rows, head = work.rows, work.head
     size = start + len(rows)
-    about = [(digest, row.recorded.sequence) for row in rows for digest in row.digests]
+    about = [(name, row.recorded.sequence) for row in rows for name in row.found_by]
     last = {row.subject_key: row for row in rows}
     if (size - 1) // PARTITION_WIDTH != (start - 1) // PARTITION_WIDTH:
         number = (size - 1) // PARTITION_WIDTH
