@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from quorate.api.conditions import Reason
 from quorate.identity.statements import Statement
 from quorate.proposals.bundle import Bundle, RevisionRecord, entry_second, parse_bundle
+from quorate.proposals.lifecycle import EventType
 from quorate.proposals.report import Check, Finding, Pinned, Report
 from quorate.trust.domain import AcceptedRevision, DomainHistory
 from quorate.trust.revisions import Announcement, announcement_verdict, check_revision
@@ -20,7 +21,7 @@ def derive_history(report: Report, bundle: Bundle, name: str, pinned: Pinned, ve
     for item in bundle.domains[name].revisions:
         history = DomainHistory(accepted) if accepted else None
         second = entry_second(item.entry)
-        authorised, announcements = _authority(report, item, history, pinned, verify)
+        authorised, announcements = _authority(report, key, item, history, pinned, verify)
         verdict = check_revision(
             item.name,
             item.spec,
@@ -54,7 +55,7 @@ def derive_history(report: Report, bundle: Bundle, name: str, pinned: Pinned, ve
 
 
 def _authority(
-    report: Report, item: RevisionRecord, history: DomainHistory | None, pinned: Pinned, verify: Verify
+    report: Report, key: str, item: RevisionRecord, history: DomainHistory | None, pinned: Pinned, verify: Verify
 ) -> tuple[list[str], list[Announcement]]:
     """What, besides its signatures, authorised a revision: results of executed proposals, announced recoveries."""
     authority = item.authority
@@ -66,6 +67,7 @@ def _authority(
         if refusal is not None:
             report.fault(Check.REVISION, f"revision {item.spec.get('revision')}: announcement: {refusal}")
             return [], []
+        report.subject(authority["entry"], key, ("trust.recovery.announced",), statement.digest)
         fields = statement.fields
         announced = Announcement(
             fields["revision"], fields["previousDigest"], fields["resultDigest"], entry_second(authority["entry"])
@@ -77,20 +79,38 @@ def _authority(
 def _by_proposal(report: Report, item: RevisionRecord, pinned: Pinned, verify: Verify) -> list[str]:
     """The digest that the executed proposal authorised, once its own evidence verifies too."""
     number, digest = item.spec.get("revision"), item.authority["evidenceDigest"]
-    detail = item.authority["entry"]["payload"]["detail"]
+    entry = item.authority["entry"]
+    detail = entry["payload"]["detail"]
     data = pinned.evidence.get(digest)
     if data is None:
         report.missing.append(Finding(Check.REVISION, f"revision {number}: the evidence {digest} was not given"))
         return [detail["resultDigest"]]
     nested = verify(data, Pinned(pinned.pins, pinned.accepted, evidence=_without(pinned.evidence, digest)))
-    change = parse_bundle(data).proposal.fields.get("change") or {} if not nested.faults else {}
-    sound = nested.digest == digest and nested.outcome == "Adopted" and not nested.faults
-    if not sound or change.get("resultDigest") != detail.get("resultDigest") or detail.get("evidenceDigest") != digest:
+    result = None if nested.faults else _adopted_revision(nested, data, item.name)
+    if (
+        nested.digest != digest
+        or result is None
+        or (result, digest)
+        != (
+            detail.get("resultDigest"),
+            detail.get("evidenceDigest"),
+        )
+    ):
         why = nested.faults[0].message if nested.faults else "it does not adopt this revision"
         report.fault(Check.REVISION, f"revision {number}: its evidence {digest} does not authorise it: {why}")
         return []
+    report.subject(entry, nested.proposal_digest, (EventType.EXECUTED,))
     report.missing += nested.missing
-    return [change["resultDigest"]]
+    return [result]
+
+
+def _adopted_revision(nested: Report, data: bytes, name: str) -> str | None:
+    """The revision that an adopted Constitutional proposal on this TrustDomain names; None for any other."""
+    fields = parse_bundle(data).proposal.fields
+    on_domain = fields.get("target") == {"kind": "TrustDomain", "name": name} and fields.get("domain") == name
+    if nested.outcome != "Adopted" or fields.get("type") != "Constitutional" or not on_domain:
+        return None
+    return str(fields["change"]["resultDigest"])
 
 
 def _without(evidence: Mapping[str, bytes], digest: str) -> dict[str, bytes]:

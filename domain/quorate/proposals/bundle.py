@@ -1,4 +1,4 @@
-"""Form of an evidence bundle and of its proof (trust.md, "Evidence and proof"; docs/formats.md).
+"""Form of an evidence bundle and of its proof (trust.md, "Evidence and proof"; docs/evidence.md).
 
 A bundle is one canonical JSON object:
 
@@ -7,7 +7,7 @@ A bundle is one canonical JSON object:
  domains: {name: {revisions: [{statement, signatures, entry, authority}], electorate}},
  proposal: {statement, signature}, opening: entry,
  acts | votes | delegations: [{statement, signature, entry}],
- outcome, outcomeEntry: entry}
+ outcome, outcomeEntry: entry, executing?: entry}
 ```
 
 `statement` is the object that was signed, `entry` the content of a log entry. `authority` is {kind: Admins}, {kind:
@@ -43,6 +43,7 @@ _MEMBERS = frozenset(
         "outcomeEntry",
     }
 )
+_OPTIONAL = frozenset({"executing"})
 Entry = Mapping[str, Any]
 
 
@@ -111,7 +112,11 @@ class DomainRecord:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A parsed bundle. `outcome` is the outcome document of governance.md, "Tally"."""
+    """A parsed bundle.
+
+    `outcome` is the outcome document of governance.md, "Tally"; `executing` is there when a ratification was decided:
+    the entry with which it opened.
+    """
 
     mesh_id: str
     domain: str
@@ -125,10 +130,11 @@ class Bundle:
     delegations: tuple[Signed, ...]
     outcome: Mapping[str, Any]
     outcome_entry: Entry
+    executing: Entry | None = None
 
     def document(self) -> dict[str, Any]:
         """The JSON object whose canonical bytes are the bundle."""
-        return {
+        document: dict[str, Any] = {
             "format": FORMAT,
             "meshId": self.mesh_id,
             "domain": self.domain,
@@ -148,6 +154,7 @@ class Bundle:
             "outcome": dict(self.outcome),
             "outcomeEntry": dict(self.outcome_entry),
         }
+        return document if self.executing is None else {**document, "executing": dict(self.executing)}
 
     def entries(self) -> list[tuple[str, Entry]]:
         """Every entry with the chain (`<meshId>/<domain>`) that it belongs to.
@@ -156,6 +163,7 @@ class Bundle:
         """
         own = f"{self.mesh_id}/{self.domain}"
         found = [(own, self.opening), (own, self.outcome_entry)]
+        found += [] if self.executing is None else [(own, self.executing)]
         found += [(own, item.entry) for item in (*self.acts, *self.votes, *self.delegations)]
         for name, record in self.domains.items():
             chain = f"{self.mesh_id}/{name}"
@@ -189,7 +197,7 @@ def parse_bundle(data: bytes | Mapping[str, Any]) -> Bundle:
 def _parse(document: Mapping[str, Any]) -> Bundle:
     if document.get("format") != FORMAT:
         raise BundleError(f"format {document.get('format')!r} must be {FORMAT!r}")
-    if set(document) != _MEMBERS:
+    if set(document) - _OPTIONAL != _MEMBERS:
         raise BundleError(f"a bundle holds exactly {', '.join(sorted(_MEMBERS))}")
     bundle = Bundle(
         mesh_id=document["meshId"],
@@ -207,6 +215,7 @@ def _parse(document: Mapping[str, Any]) -> Bundle:
         delegations=_signed("attestation", document["delegations"]),
         outcome=document["outcome"],
         outcome_entry=document["outcomeEntry"],
+        executing=document.get("executing"),
     )
     for _, entry in bundle.entries():
         check_entry(entry)

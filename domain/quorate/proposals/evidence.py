@@ -28,6 +28,7 @@ from quorate.proposals.bundle import (
     parse_bundle,
 )
 from quorate.proposals.lifecycle import EventType
+from quorate.proposals.opening import Refusal, check_opening
 from quorate.proposals.proof import check_proof
 from quorate.proposals.replay import recompute
 from quorate.proposals.report import Check, Finding, OwnVote, Pinned, Report
@@ -50,6 +51,7 @@ def build(
     delegations: Iterable[Signed],
     outcome: Mapping[str, Any],
     outcome_entry: Entry,
+    executing: Entry | None = None,
 ) -> dict[str, Any]:
     """The bundle of a decided proposal revision; its digest is `bundle_digest` of it.
 
@@ -66,6 +68,7 @@ def build(
         delegations: Delegations with their entries.
         outcome: The outcome document (governance.md, "Tally").
         outcome_entry: The entry that decided it.
+        executing: The executing entry of an emergency, where its ratification is what was decided.
     """
     bundle = Bundle(
         mesh_id,
@@ -80,6 +83,7 @@ def build(
         tuple(delegations),
         outcome,
         outcome_entry,
+        executing,
     )
     return bundle.document()
 
@@ -122,7 +126,7 @@ def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None)
             Check.REVISION, f"no chain of revisions of domain {bundle.domain} holds: nothing else can be checked"
         )
         return
-    _check_proposal(report, bundle, histories[bundle.domain])
+    _check_proposal(report, bundle, histories)
     _check_electorates(report, bundle, histories)
     _check_signed(report, bundle, histories)
     _check_outcome(report, bundle, histories)
@@ -148,7 +152,7 @@ def _vote_key(revision: DomainRevision | None, node_id: Any, key_name: Any, seco
         return None
 
 
-def _check_proposal(report: Report, bundle: Bundle, history: DomainHistory) -> None:
+def _check_proposal(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> None:
     fields, opened = bundle.proposal.fields, entry_second(bundle.opening)
     if bundle.proposal.digest != bundle.proposal_digest:
         message = f"the statement has digest {bundle.proposal.digest}, not {bundle.proposal_digest}"
@@ -156,13 +160,10 @@ def _check_proposal(report: Report, bundle: Bundle, history: DomainHistory) -> N
     if (fields.get("meshId"), fields.get("domain")) != (bundle.mesh_id, bundle.domain):
         report.fault(Check.PROPOSAL, f"the proposal is of domain {fields.get('meshId')}/{fields.get('domain')}")
     report.subject(bundle.opening, bundle.proposal_digest, (EventType.OPENED,))
-    key = _vote_key(history.at(opened), fields.get("proposer"), fields.get("keyName"), opened)
-    if key is None:
-        report.fault(Check.PROPOSAL, f"keyName {fields.get('keyName')!r} was no Vote key of the proposer at opening")
-    elif not bundle.proposal.verify(key, bundle.proposal_signature):
-        report.fault(
-            Check.SIGNATURE, "the proposer's signature over the proposal does not verify", Reason.BAD_SIGNATURE
-        )
+    verdict = check_opening(bundle.proposal, bundle.proposal_signature, histories, second=opened)
+    if isinstance(verdict, Refusal):
+        message = f"the proposal could not open: {verdict.reason}: {verdict.message}"
+        report.fault(Check.PROPOSAL, message, verdict.reason)
     wanted = set(fields.get("domains") or (bundle.domain,))
     if wanted != set(bundle.domains):
         report.fault(Check.PROPOSAL, f"the proposal is for {sorted(wanted)}, the bundle for {sorted(bundle.domains)}")
@@ -220,6 +221,8 @@ def _signature_holds(item: Signed, who: str, bundle: Bundle, histories: Mapping[
 def _check_outcome(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> None:
     recorded, detail = bundle.outcome, bundle.outcome_entry["payload"]["detail"]
     report.subject(bundle.outcome_entry, bundle.proposal_digest, (EventType.DECIDED,))
+    if bundle.executing is not None:
+        report.subject(bundle.executing, bundle.proposal_digest, (EventType.EXECUTED,))
     for name in ("outcome", "reason", "decidedAt"):
         if detail.get(name) != recorded.get(name):
             message = f"the outcome entry says {name} {detail.get(name)!r}, the document {recorded.get(name)!r}"
