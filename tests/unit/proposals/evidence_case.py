@@ -60,7 +60,8 @@ def domain_spec() -> dict[str, Any]:
         "voting": {
             kind: {"quorumBasisPoints": 5000, "thresholdBasisPoints": 5000, "votingPeriodSeconds": 3600}
             for kind in ("Standard", "Constitutional")
-        },
+        }
+        | {"Emergency": {"votingPeriodSeconds": 600, "ratificationSeconds": 1000}},
     }
     signature = trust_domain_statement("acme", spec).sign(SEEDS["root"])
     return {**spec, "signatures": [{"name": "root", "signature": signature}]}
@@ -149,9 +150,15 @@ def delegate(log: Log, node: str, to: str, second: int) -> Signed:
     return Signed(statement, statement.sign(SEEDS[node]), entry)
 
 
-def stop(log: Log, proposal: Statement, second: int) -> Signed:
-    act = {"act": "Stop", "proposalDigest": proposal.digest, "by": "root", "keyName": "root", "at": format_time(second)}
-    statement = act_statement("mesh", "acme", act)
+def act(log: Log, kind: str, proposal: Statement, second: int) -> Signed:
+    fields = {
+        "act": kind,
+        "proposalDigest": proposal.digest,
+        "by": "root",
+        "keyName": "root",
+        "at": format_time(second),
+    }
+    statement = act_statement("mesh", "acme", fields)
     entry = log.append("governance.act.accepted", statement.digest, second, [proposal.digest])
     return Signed(statement, statement.sign(SEEDS["root"]), entry)
 
@@ -174,7 +181,9 @@ class Story:
     revisions: list[RevisionRecord] = field(default_factory=list)
     choices: tuple[str, ...] = ("Approve", "Approve", "Reject")
     delegates: bool = False
-    stops: bool = False
+    acts: tuple[str, ...] = ()
+    executed: int | None = None
+    decides: int | None = None
 
     def decide(self) -> dict[str, Any]:
         """The bundle of the decision."""
@@ -201,11 +210,16 @@ class Story:
             "proposal": proposal,
             "signature": proposal.sign(SEEDS[NODES[0]]),
             "opening": opening,
-            "acts": [stop(log, proposal, opened + 20)] if self.stops else [],
+            "acts": [act(log, kind, proposal, opened + 20) for kind in self.acts],
             "votes": votes,
             "delegations": [delegate(log, NODES[2], NODES[1], opened + 15)] if self.delegates else [],
         }
-        second = opened + (22 if self.stops else 3602)
+        if self.executed is not None:
+            detail = {"outcome": "EmergencyExecuted"}
+            parts["executing"] = log.append(
+                "governance.proposal.executed", proposal.digest, self.executed, [], **detail
+            )
+        second = self.decides or opened + (22 if self.acts else 3602)
         # The document is what the votes give: derived from a bundle that does not hold it yet.
         pending = {**opening, "timestamp": format_timestamp(second * 1_000_000)}
         draft = build(**parts, outcome={}, outcome_entry=pending)

@@ -240,7 +240,7 @@ def test_delegations_and_acts_are_evidence() -> None:
     forged = copy.deepcopy(bundle)
     forged["delegations"][0]["signature"] = "A" * 86
     assert any(item.check is Check.SIGNATURE for item in check(forged).faults)
-    stopped = Story(recompute, stops=True).decide()
+    stopped = Story(recompute, acts=("Stop",)).decide()
     report = check(stopped)
     assert report.faults == [] and report.outcome == "Stopped" and not report.applicable
     del stopped["acts"][0]
@@ -290,3 +290,19 @@ def test_only_a_constitutional_proposal_authorises() -> None:
     bundle, evidence = authorised_revision(lambda spec: spec.update(type="Standard"))
     report = check(bundle, Pinned(PINNED.pins, evidence={digest_of_data(evidence): evidence}))
     assert "does not adopt this revision" in report.faults[0].message
+
+
+@pytest.mark.parametrize(
+    ("choices", "outcome"), [(("Approve", "Approve"), "Ratified"), (("Approve", "Reject", "Reject"), "Reversed")]
+)
+def test_ratification(choices: tuple[str, ...], outcome: str) -> None:
+    """The evidence of a ratification holds the executing entry with which it opened, and is counted again from it."""
+    emergency = {**proposal_spec(), "type": "Emergency"}
+    ends = OPENED + 30 + 1000 + 2
+    story = Story(recompute, emergency, choices=choices, acts=("Endorse",), executed=OPENED + 30, decides=ends)
+    bundle = story.decide()
+    report = check(bundle, proof=proof_of(bundle, story.log))
+    assert report.faults == [] and report.outcome == outcome and report.verdict is Verdict.INTACT
+    assert report.applicable is (outcome == "Reversed")
+    del bundle["executing"]
+    assert any(item.check is Check.OUTCOME for item in check(bundle).faults)
