@@ -229,7 +229,7 @@ def _emergency(case: Case) -> _Course:
     history, opened = case.history, case.opened
     rules = rules_of(history.at(opened), "Emergency")
     end = opened + rules.period
-    at = threshold_reached(history, case.digest, "Endorse", case.acts, opened=opened, until=end)
+    at = endorsed_at(case)
     decision = Decision(end, EXPIRED, Reason.NOT_ENDORSED) if at is None else Decision(at, ADOPTED, Reason.PASSED)
     endorsing = Phase(_poll(case, case.domain, rules, opened), end, end, None, decision)
     if at is None or case.executed is None:
@@ -238,6 +238,12 @@ def _emergency(case: Case) -> _Course:
     poll = _poll(case, case.domain, standard.for_ratification(seconds), case.executed)
     phase = run_phase(poll, end=case.executed + seconds)
     return _Course(("Emergency", "Ratification"), (endorsing, phase), (opened, case.executed))
+
+
+def endorsed_at(case: Case) -> int | None:
+    """T of the endorsement that completes adminThreshold, None where the period knows none."""
+    end = case.opened + rules_of(case.history.at(case.opened), "Emergency").period
+    return threshold_reached(case.history, case.digest, "Endorse", case.acts, opened=case.opened, until=end)
 
 
 def ratification_rules(history: DomainHistory, opened: int, executed: int) -> tuple[int, Rules]:
