@@ -228,7 +228,7 @@ def successor(
 
 
 def assemble(content: Content, target: Target, value: Any, version: str, proposal_digest: str) -> Content:
-    """The content with `target` set to `value` (None: removed); InvalidResult or TooLarge for the contract as a whole."""
+    """The content with `target` set to `value` (None: removed); InvalidResult or TooLarge where the whole breaks."""
     clauses, surfaces = dict(content.clauses), content.surfaces
     if target.clause is None:
         surfaces = value
