@@ -124,10 +124,11 @@ def _no_float(text: str) -> NoReturn:
 def parse_json(data: bytes | str) -> Any:
     """Parse JSON strictly: duplicate names, floats, big integers and lone surrogates raise NotCanonicalError.
 
-    Any other malformed text raises NotCanonicalError too, with the position.
+    Bytes must be UTF-8 without a byte order mark. Any other malformed text raises NotCanonicalError too.
     """
     try:
-        value = json.loads(data, object_pairs_hook=_unique_names, parse_float=_no_float, parse_constant=_no_float)
+        text = data.decode() if isinstance(data, bytes) else data  # json.loads would guess UTF-16 and pass surrogates
+        value = json.loads(text, object_pairs_hook=_unique_names, parse_float=_no_float, parse_constant=_no_float)
     except NotCanonicalError:
         raise
     except RecursionError as error:
@@ -150,7 +151,8 @@ def parse_time(text: Any) -> int:
 
 def format_time(seconds: int) -> str:
     """`YYYY-MM-DDTHH:MM:SSZ` of Unix seconds."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # isoformat, as strftime writes years before 1000 without their zeros
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def encode_base64(data: bytes) -> str:
@@ -159,7 +161,7 @@ def encode_base64(data: bytes) -> str:
 
 
 def decode_base64(text: Any, *, length: int) -> bytes:
-    """Exactly `length` bytes of unpadded standard base64; padding, other alphabets or trailing bits raise ValueError."""
+    """Exactly `length` bytes of unpadded standard base64; padding, other alphabets, trailing bits raise ValueError."""
     expected = (length * 4 + 2) // 3
     if not isinstance(text, str) or len(text) != expected or not text.isascii():
         raise ValueError(f"expected {expected} characters of base64 without padding")

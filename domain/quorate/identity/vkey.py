@@ -6,6 +6,7 @@ the note's text, 0x04 the timestamped cosignature of witnesses (tlog-cosignature
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -14,6 +15,7 @@ from quorate.identity.ed25519 import KeyRefusedError, check_public_key, public_k
 ED25519 = 0x01
 COSIGNATURE = 0x04
 _PRIVATE = "PRIVATE+KEY+"
+_KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
 
 def _check_name(name: str) -> str:
@@ -72,11 +74,13 @@ def _parse(text: str) -> tuple[str, bytes, int, bytes]:
     if len(parts) != 3:
         raise KeyRefusedError("a C2SP key has the form name+hash+base64")
     name, identifier, blob = parts
+    if _KEY_ID.fullmatch(identifier) is None:
+        raise KeyRefusedError(f"C2SP key {name!r}: the hash {identifier!r} must be eight lower-case hexadecimal digits")
     try:
         raw, identity = base64.b64decode(blob, validate=True), bytes.fromhex(identifier)
     except (binascii.Error, ValueError) as error:
         raise KeyRefusedError(f"malformed C2SP key {name!r}: {error}") from error
-    if len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE) or len(identity) != 4:
+    if len(raw) != 33 or raw[0] not in (ED25519, COSIGNATURE):
         raise KeyRefusedError(f"C2SP key {name!r} is not an Ed25519 key")
     return _check_name(name), identity, raw[0], raw[1:]
 

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
@@ -239,7 +240,7 @@ class DomainHistory:
         numbers = [item.revision.revision for item in self.accepted]
         if numbers != list(range(1, len(numbers) + 1)):
             raise ValueError(f"revisions {numbers} are not 1 to {len(numbers)}")
-        self._seconds = [item.recorded for item in self.accepted]
+        self._seconds = list(accumulate((item.recorded for item in self.accepted), max))
 
     @property
     def latest(self) -> DomainRevision:
@@ -249,13 +250,14 @@ class DomainHistory:
     def at(self, second: int) -> DomainRevision | None:
         """The revision in force at a second, None before the first was recorded.
 
-        A revision recorded at s is in force at s; of several recorded in one second the highest is.
+        A revision recorded at s is in force at s; of several recorded in one second the highest is. One whose entry
+        gives an earlier second than its predecessor's counts from the predecessor's on: n never precedes n−1.
         """
         index = bisect_right(self._seconds, second)
         return self.accepted[index - 1].revision if index else None
 
     def recorded(self, revision: int) -> int:
-        """When revision n was recorded."""
+        """The second from which revision n is in force."""
         return self._seconds[revision - 1]
 
     def agrees_with(self, digests: Sequence[str]) -> bool:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from quorate.api.conditions import Reason
 from quorate.api.trust_domain import TrustDomainSpec
-from quorate.canonical import NotCanonicalError, canonical_bytes
+from quorate.canonical import NotCanonicalError, canonical_bytes, parse_time
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.vkey import COSIGNATURE, ED25519, parse_verifier_key
 
@@ -53,9 +53,9 @@ def check_domain_form(name: str, spec: Mapping[str, Any]) -> None:
         raise FormError("spec", f"has {size} bytes, more than {MAX_DOCUMENT_BYTES}", reason=Reason.TOO_LARGE)
     check_fields(TrustDomainSpec, spec, "spec")
     if spec["revision"] == 1 and spec.get("previousDigest") is not None:
-        raise FormError("spec.previousDigest", "must be absent in revision 1")
+        raise FormError("spec.previousDigest", f"{spec['previousDigest']!r} must be absent in revision 1")
     if spec["revision"] > 1 and spec.get("previousDigest") is None:
-        raise FormError("spec.previousDigest", "is required from revision 2 on")
+        raise FormError("spec.previousDigest", f"is absent; revision {spec['revision']} requires it")
     _check_set("spec.admins", spec["admins"], "spec.adminThreshold", spec["adminThreshold"])
     recovery = spec.get("recovery")
     if recovery is not None:
@@ -107,16 +107,18 @@ def _check_log(name: str, spec: Mapping[str, Any]) -> None:
         return
     if log["origin"] != f"{spec['meshId']}/{name}":
         raise FormError("spec.log.origin", f"{log['origin']!r} must be <meshId>/<name>, {spec['meshId']}/{name}")
+    seen: set[bytes] = set()
     for index, text in enumerate(log["keys"]):
         field = f"spec.log.keys[{index}]"
         try:
             key = parse_verifier_key(text)
         except KeyRefusedError as error:
-            raise FormError(field, str(error)) from error
+            raise FormError(field, f"{text!r}: {error}") from error
         if key.algorithm != ED25519:
-            raise FormError(field, "a log key must be of algorithm 0x01 (Ed25519)")
-    if len(set(log["keys"])) != len(log["keys"]):
-        raise FormError("spec.log.keys", "a key occurs twice", reason=Reason.DUPLICATE_KEY)
+            raise FormError(field, f"{text!r}: a log key must be of algorithm 0x01 (Ed25519)")
+        if key.public_key in seen:
+            raise FormError(field, f"{text!r}: its public key occurs twice in the set", reason=Reason.DUPLICATE_KEY)
+        seen.add(key.public_key)
 
 
 def _member_key(field: str, key: Mapping[str, Any]) -> bytes:
@@ -125,9 +127,9 @@ def _member_key(field: str, key: Mapping[str, Any]) -> bytes:
     try:
         witness = parse_verifier_key(key["publicKey"])
     except KeyRefusedError as error:
-        raise FormError(field, str(error)) from error
+        raise FormError(field, f"{key['publicKey']!r}: {error}") from error
     if witness.algorithm != COSIGNATURE:
-        raise FormError(field, "a Witness key must be of algorithm 0x04 (cosignature)")
+        raise FormError(field, f"{key['publicKey']!r}: a Witness key must be of algorithm 0x04 (cosignature)")
     return witness.public_key
 
 
@@ -145,10 +147,21 @@ def _check_members(members: Sequence[Mapping[str, Any]]) -> None:
                 rule = f"{key['publicKey']!r} is already a key of {owners[raw]}; it may stand once among all members"
                 raise FormError(field, rule, reason=Reason.DUPLICATE_KEY)
             owners[raw] = member["nodeId"]
+            _check_time(f"{place}.keys[{position}].notAfter", key.get("notAfter"))
         threshold = member.get("voteThreshold")
         votes = sum(key["purpose"] == "Vote" for key in keys)
         if threshold is not None and not 1 <= threshold <= votes:
             raise FormError(f"{place}.voteThreshold", f"{threshold} must be between 1 and its Vote keys, {votes}")
+
+
+def _check_time(field: str, text: Any) -> None:
+    """The model knows the pattern of a time, not the calendar."""
+    if text is None:
+        return
+    try:
+        parse_time(text)
+    except ValueError as error:
+        raise FormError(field, str(error)) from error
 
 
 def _check_names(field: str, keys: Iterable[Mapping[str, Any]]) -> None:
@@ -167,7 +180,7 @@ def _check_rules(kind: str, rules: Mapping[str, Any], voting: Mapping[str, Any])
     def require(*names: str) -> None:
         for name in names:
             if rules.get(name) is None:
-                raise FormError(f"{field}.{name}", f"is required for {kind}")
+                raise FormError(f"{field}.{name}", f"is absent; {kind} requires it")
 
     if kind in ("Emergency", "Expedited") and voting.get("Standard") is None:
         raise FormError(field, f"{kind} needs Standard, whose rules it falls back on")
@@ -180,6 +193,10 @@ def _check_rules(kind: str, rules: Mapping[str, Any], voting: Mapping[str, Any])
     require("thresholdBasisPoints", "votingPeriodSeconds")
     adaptive = rules.get("adaptiveQuorum")
     if (rules.get("quorumBasisPoints") is None) == (adaptive is None):
-        raise FormError(f"{field}.quorumBasisPoints", "exactly one of quorumBasisPoints and adaptiveQuorum is required")
+        written = "neither is" if adaptive is None else "both are"
+        rule = f"{written} written; exactly one of quorumBasisPoints and adaptiveQuorum is required"
+        raise FormError(f"{field}.quorumBasisPoints", rule)
     if adaptive is not None and adaptive["floorBasisPoints"] > adaptive["startBasisPoints"]:
-        raise FormError(f"{field}.adaptiveQuorum.floorBasisPoints", "must not exceed startBasisPoints")
+        floor, start = adaptive["floorBasisPoints"], adaptive["startBasisPoints"]
+        rule = f"{floor} must not exceed startBasisPoints, {start}"
+        raise FormError(f"{field}.adaptiveQuorum.floorBasisPoints", rule)

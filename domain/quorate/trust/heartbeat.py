@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from quorate.api.conditions import Reason
-from quorate.canonical import format_time, parse_time
+from quorate.canonical import NotCanonicalError, format_time, is_digest, parse_time
 from quorate.identity.ed25519 import parse_public_key
-from quorate.identity.statements import heartbeat_statement
-from quorate.trust.domain import DomainRevision
+from quorate.identity.statements import Statement, heartbeat_statement
+from quorate.trust.domain import DomainRevision, Member, MemberKey
 
 MAX_AHEAD_SECONDS = 300
 CHALLENGE_SECONDS = 3600
@@ -60,29 +60,54 @@ def judge_heartbeat(
     member = domain.members.get(node_id)
     if member is None:
         return Beat(Reason.NOT_A_MEMBER, f"nodeId {node_id} is not a member of {domain.name}")
-    if heartbeat.get("nodeId") != node_id:
-        return Beat(Reason.BAD_SIGNATURE, f"the heartbeat is of node {heartbeat.get('nodeId')!r}, not {node_id}")
-    try:
-        renewed = parse_time(heartbeat.get("renewTime"))
-    except ValueError as error:
-        return Beat(Reason.INVALID, f"renewTime: {error}")
+    if not challenges:
+        return Beat(Reason.NO_CHALLENGE, f"TrustDomain {domain.name} has not issued a challenge yet")
+    statement = heartbeat_statement(domain.mesh_id, domain.name, heartbeat)
+    malformed = _malformed(heartbeat, statement)
+    if malformed is not None:
+        return Beat(Reason.INVALID, malformed)
+    if heartbeat["nodeId"] != node_id:
+        return Beat(Reason.BAD_SIGNATURE, f"the heartbeat is of node {heartbeat['nodeId']!r}, not {node_id}")
+    renewed = parse_time(heartbeat["renewTime"])
     if renewed > now + MAX_AHEAD_SECONDS:
         message = f"renewTime {format_time(renewed)} is more than {MAX_AHEAD_SECONDS} s ahead"
         return Beat(Reason.FROM_THE_FUTURE, message)
-    machine = [key for key in member.keys if key.purpose == "Machine"]
-    if not machine:
+    if not any(key.purpose == "Machine" for key in member.keys):
         return Beat(Reason.UNKNOWN_KEY, f"the member {node_id} has no Machine key in {domain.name}")
-    statement = heartbeat_statement(domain.mesh_id, domain.name, heartbeat)
-    for key in machine:
-        if not statement.verify(parse_public_key(key.public_key), heartbeat.get("signature")):
-            continue
-        if not key.valid_at(renewed):
-            return Beat(Reason.KEY_EXPIRED, f"Machine key {key.name!r} expired at {format_time(key.not_after or 0)}")
-        if heartbeat.get("challenge") not in challenges:
-            return Beat(Reason.STALE_CHALLENGE, "the heartbeat answers neither the current nor the previous challenge")
-        held = heartbeat.get("held") or {}
-        return Beat(Reason.VERIFIED, f"Machine key {key.name!r} signed it", renewed, key.name, held)
-    return Beat(Reason.BAD_SIGNATURE, f"no Machine key of {node_id} in {domain.name} signed the heartbeat")
+    key = _signer(member, statement, heartbeat.get("signature"))
+    if key is None:
+        return Beat(Reason.BAD_SIGNATURE, f"no Machine key of {node_id} in {domain.name} signed the heartbeat")
+    if not key.valid_at(renewed):
+        return Beat(Reason.KEY_EXPIRED, f"Machine key {key.name!r} expired at {format_time(key.not_after or 0)}")
+    if heartbeat["challenge"] not in challenges:
+        return Beat(Reason.STALE_CHALLENGE, "the heartbeat answers neither the current nor the previous challenge")
+    return Beat(Reason.VERIFIED, f"Machine key {key.name!r} signed it", renewed, key.name, heartbeat["held"])
+
+
+def _signer(member: Member, statement: Statement, signature: Any) -> MemberKey | None:
+    for key in member.keys:
+        if key.purpose == "Machine" and statement.verify(parse_public_key(key.public_key), signature):
+            return key
+    return None
+
+
+def _malformed(heartbeat: Mapping[str, Any], statement: Statement) -> str | None:
+    """What is wrong with the form: whoever writes the Lease chose every field, so nothing is taken for granted."""
+    for name in ("nodeId", "challenge"):
+        if not isinstance(heartbeat.get(name), str):
+            return f"{name}: {heartbeat.get(name)!r} must be a string"
+    try:
+        parse_time(heartbeat.get("renewTime"))
+        len(statement.payload)
+    except NotCanonicalError as error:
+        return f"the heartbeat has no canonical form: {error}"
+    except ValueError as error:
+        return f"renewTime: {error}"
+    held = heartbeat.get("held")
+    if not isinstance(held, Mapping):
+        return f"held: {held!r} must be an object contractId → digest, {{}} when nothing is held"
+    bad = next((contract for contract, digest in held.items() if not is_digest(digest)), None)
+    return None if bad is None else f"held.{bad}: {held[bad]!r} must be a digest, sha256: and 64 hexadecimal digits"
 
 
 def silent_from(renewed: int | None, *, grace_seconds: int, listed_at: int) -> int:

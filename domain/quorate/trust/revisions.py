@@ -6,8 +6,8 @@ from enum import StrEnum
 from typing import Any
 
 from quorate.api.conditions import Reason
-from quorate.canonical import format_time
-from quorate.identity.statements import Statement, without_nulls
+from quorate.canonical import format_time, is_digest
+from quorate.identity.statements import Statement, act_statement, without_nulls
 from quorate.trust.domain import DomainHistory, DomainRevision, parse_domain
 from quorate.trust.form import FormError
 
@@ -38,7 +38,7 @@ class Verdict:
     """What becomes of a candidate.
 
     `accepted`: append it to the chain; `unchanged`: it already is in the chain; else `reason` and `message` refuse it.
-    `fork` marks a fully authorised rival of an accepted revision. `retry_at`: a second from which the answer may differ.
+    `fork` marks a fully authorised rival of an accepted revision. `retry_at`: from then on the answer may differ.
     """
 
     reason: str
@@ -210,6 +210,9 @@ def _by_recovery(
         return Verdict(
             Reason.UNAUTHORIZED, f"spec.signatures: {len(good)} of the recovery keys signed, not {threshold}"
         )
+    if _admins_went_on(before, candidate.revision, history):
+        message = f"the recovery was cancelled: the admins signed the accepted revision {candidate.revision}"
+        return Verdict(Reason.UNAUTHORIZED, message)
     changed = _changed_fields(before, candidate) - RECOVERY_MAY_CHANGE
     if changed:
         return Verdict(Reason.UNAUTHORIZED, f"a recovery may not change {', '.join(sorted(changed))}")
@@ -219,6 +222,14 @@ def _by_recovery(
         message = f"the announced recovery may be accepted from {format_time(due)} on"
         return Verdict(Reason.UNAUTHORIZED, message, retry_at=due)
     return _accept(candidate, Authority.RECOVERY)
+
+
+def _admins_went_on(before: DomainRevision, number: int, history: DomainHistory) -> bool:
+    """Whether revision `number` was accepted with the admins' signatures: that cancels what was announced."""
+    if number > history.latest.revision:
+        return False
+    rival = history.accepted[number - 1].revision
+    return len(signers(rival.statement, rival.spec.get("signatures") or (), before.admins)) >= before.admin_threshold
 
 
 def _changed_fields(before: DomainRevision, after: DomainRevision) -> set[str]:
@@ -233,6 +244,10 @@ def announcement_verdict(
     fields = statement.fields
     if latest.spec.get("recovery") is None:
         return "spec.recovery: the domain has no recovery set"
+    if (fields.get("meshId"), fields.get("domain")) != (latest.mesh_id, latest.name):
+        return f"meshId and domain {fields.get('meshId')}/{fields.get('domain')} must be {latest.subject_key}"
+    if not is_digest(fields.get("resultDigest")):
+        return f"resultDigest: {fields.get('resultDigest')!r} is not a digest"
     if fields.get("revision") != latest.revision + 1 or fields.get("previousDigest") != latest.digest:
         return f"a recovery replaces the latest revision, {latest.revision} with digest {latest.digest}"
     good = signers(statement, signatures, latest.recovery_keys)
@@ -240,3 +255,25 @@ def announcement_verdict(
     if len(good) < threshold:
         return f"signatures: {len(good)} of the recovery keys signed the announcement, the threshold is {threshold}"
     return None
+
+
+def cancellation_verdict(recovery: Statement, acts: Sequence[Mapping[str, Any]], latest: DomainRevision) -> str | None:
+    """Why acts `CancelRecovery` do not cancel an announced recovery; None if adminThreshold admins signed them.
+
+    Each act is {act, proposalDigest, by, keyName, at, signature}; its proposalDigest is the digest of the recovery
+    statement, `by` = `keyName` = an admin's name, and a key counts once.
+    """
+    good: set[bytes] = set()
+    for act in acts:
+        key = latest.admins.get(act["by"])
+        if key is None or act["keyName"] != act["by"]:
+            continue
+        if (act["act"], act["proposalDigest"]) != ("CancelRecovery", recovery.digest):
+            continue
+        if act_statement(latest.mesh_id, latest.name, act).verify(key, act["signature"]):
+            good.add(key)
+    if len(good) >= latest.admin_threshold:
+        return None
+    return (
+        f"acts: {len(good)} of the admins cancelled {recovery.digest}, adminThreshold asks for {latest.admin_threshold}"
+    )
