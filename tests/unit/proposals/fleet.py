@@ -156,7 +156,7 @@ class Fleet:
             "attester": node(name),
             "keyName": key,
             "sequence": 1,
-            "at": format_time(OPENED + at),
+            "at": format_time(OPENED + more.pop("signed", at)),
             "type": "Delegation",
             "statement": {"to": "" if to is None else node(to), "types": types},
             **more,
