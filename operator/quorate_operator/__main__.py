@@ -4,12 +4,15 @@ import asyncio
 import logging
 import os
 import sys
-from typing import NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from quorate_operator import logs
 from quorate_operator.config import ConfigError, parse
 from quorate_operator.errors import OperatorError
 from quorate_operator.kube.connection import KubeconfigError
+
+if TYPE_CHECKING:
+    from quorate_operator.reconcile.protocol import Reconciler
 
 _log = logging.getLogger("quorate_operator")
 
@@ -22,11 +25,10 @@ def main() -> NoReturn:
 
 def _main() -> int:
     from quorate_operator.app import Operator, open_postgres  # noqa: PLC0415 - a wrong flag should answer at once
-    from quorate_operator.reconcile.registry import reconcilers  # noqa: PLC0415
 
     try:
         config = parse(sys.argv[1:], os.environ)
-        asyncio.run(Operator(config, os.environ, open_postgres, reconcilers).run())
+        asyncio.run(Operator(config, os.environ, open_postgres, _reconcilers).run())
     except (ConfigError, KubeconfigError) as error:
         sys.stderr.write(f"quorate-operator: {error}\n")
         return 2
@@ -37,6 +39,12 @@ def _main() -> int:
         _log.critical("%s", error, extra={"reason": "OsError"})
         return 1
     return 0
+
+
+def _reconcilers() -> "list[Reconciler[Any]]":
+    from quorate_operator.reconcile.registry import reconcilers  # noqa: PLC0415 - imported while electing
+
+    return reconcilers()
 
 
 if __name__ == "__main__":

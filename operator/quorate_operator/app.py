@@ -125,16 +125,22 @@ class Operator:
         identity = self.config.identity or f"{socket.gethostname()}-{os.getpid()}"
         connection = load(self.config.kubeconfig, env=self.env)
         async with AsyncExitStack() as stack:
-            stack.callback(ProbeServer(self.config.http, health).close)
+            probes = ProbeServer(self.config.http, health)
+            stack.callback(probes.close)
+            _log.info("probes and metrics on %s:%d", self.config.http[0], probes.port, extra={"reason": "Probes"})
             client = await stack.enter_async_context(Client(connection))
             election_client = Client(connection, timeout=self.config.renew_deadline_seconds / 2, limit=2)
             election = self._election(await stack.enter_async_context(election_client), identity)
             health.election_beat = lambda: election.last_answer
+            # Candidacy comes first: waiting for a dead leader's Lease to expire overlaps with everything else.
+            candidacy = asyncio.create_task(election.acquire(), name="candidacy")
+            stack.push_async_callback(_withdraw, election, candidacy)
+            _import_early()
             await check_cluster(client)
             store = await self.open_store(self.config)
             stack.push_async_callback(store.close)
             health.database = await store.ping()
-            if await self._elected(election, stop):
+            if await _elected(candidacy, stop):
                 await self._lead(connection, client, store, election, health, stop)
 
     def _election(self, client: Client, identity: str) -> Election:
@@ -146,21 +152,6 @@ class Operator:
             retry=self.config.retry_seconds,
         )
 
-    async def _elected(self, election: Election, stop: asyncio.Event) -> bool:
-        """Wait for leadership; False if asked to stop first. Kopf is imported meanwhile: it takes a second."""
-        asyncio.get_running_loop().run_in_executor(None, importlib.import_module, "quorate_operator.handlers.watch")
-        won, stopped = asyncio.ensure_future(election.acquire()), asyncio.ensure_future(stop.wait())
-        await asyncio.wait({won, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        for task in (won, stopped):
-            if not task.done():
-                task.cancel()
-        if won.done() and not stop.is_set():
-            won.result()
-            return True
-        await asyncio.gather(won, stopped, return_exceptions=True)
-        await election.release()
-        return False
-
     async def _lead(
         self,
         connection: Connection,
@@ -170,7 +161,7 @@ class Operator:
         health: Health,
         stop: asyncio.Event,
     ) -> None:
-        from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _elected
+        from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _import_early
 
         metrics.TERM.set(await store.take(election.identity))
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
@@ -216,6 +207,31 @@ class Operator:
                 if name != "watch":
                     task.cancel()
             await asyncio.wait(parts.values(), timeout=_DRAIN_SECONDS)
+
+
+def _import_early() -> None:
+    """Import what only a leader needs while the election goes on: Kopf and the models take a second or two."""
+    loop = asyncio.get_running_loop()
+    for module in ("quorate_operator.handlers.watch", "quorate_operator.reconcile.registry"):
+        loop.run_in_executor(None, importlib.import_module, module)
+
+
+async def _elected(candidacy: "asyncio.Task[None]", stop: asyncio.Event) -> bool:
+    """Wait for leadership; False if asked to stop first."""
+    stopped = asyncio.create_task(stop.wait())
+    await asyncio.wait({candidacy, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if stop.is_set():
+        return False
+    candidacy.result()
+    return True
+
+
+async def _withdraw(election: Election, candidacy: "asyncio.Task[None]") -> None:
+    """Whatever ends this process gracefully, the Lease is not left behind."""
+    candidacy.cancel()
+    await asyncio.wait({candidacy})
+    await election.release()
 
 
 def _on_signals(stop: asyncio.Event) -> None:

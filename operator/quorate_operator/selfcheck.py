@@ -34,8 +34,9 @@ def _needed() -> Iterator[_Right]:
     yield from (_Right("patch", resource, "status") for resource in OWN_KINDS)
     yield _Right("create", LEASE, namespace=SYSTEM_NAMESPACE)
     yield from (_Right(verb, LEASE, namespace=SYSTEM_NAMESPACE, name=LEASE_NAME) for verb in ("get", "update"))
-    yield from (_Right(verb, CONFIG_MAP, namespace=SYSTEM_NAMESPACE) for verb in ("create", "delete"))
+    yield from (_Right(verb, CONFIG_MAP, CRD, namespace=SYSTEM_NAMESPACE) for verb in ("create", "delete"))
     yield _Right("create", EVENT)
+    yield _Right("get", CRD)
 
 
 async def check_cluster(client: Client) -> None:
@@ -45,12 +46,12 @@ async def check_cluster(client: Client) -> None:
         Fatal: something is missing; the message names all of it and what to do.
         Transient: the API server cannot be asked.
     """
-    missing = [name for name in await asyncio.gather(*(_missing_kind(client, item) for item in OWN_KINDS)) if name]
-    if missing:
-        raise Fatal("CrdsMissing", f"not served: {', '.join(missing)}; apply crds/ first")
     denied = [line for line in await asyncio.gather(*(_denied(client, right) for right in _needed())) if line]
     if denied:
         raise Fatal("RightsMissing", f"the operator may not {'; '.join(denied)}; apply manifests/rbac.yaml")
+    missing = [name for name in await asyncio.gather(*(_missing_kind(client, item) for item in OWN_KINDS)) if name]
+    if missing:
+        raise Fatal("CrdsMissing", f"not served: {', '.join(missing)}; apply crds/ first")
 
 
 async def _missing_kind(client: Client, resource: Resource) -> str | None:

@@ -47,14 +47,17 @@ class FakeClient:
         self.fail: Callable[[str, Key], None] = lambda verb, key: None
 
     def put(self, obj: Obj) -> Obj:
+        """Store a copy."""
         self.objects[key_of(obj)] = copy.deepcopy(obj)
         return obj
 
     async def get(self, key: Key) -> Obj | None:
+        """The object, or None."""
         self.calls.append(("get", key))
         return copy.deepcopy(self.objects.get(key))
 
     async def patch_status(self, key: Key, patch: Mapping[str, Any]) -> Obj:
+        """Merge patch, 409 on another version."""
         self.calls.append(("status", key))
         self.fail("status", key)
         obj = self.objects[key]
@@ -65,6 +68,7 @@ class FakeClient:
         return copy.deepcopy(obj)
 
     async def create(self, body: Obj) -> Obj:
+        """409 if it exists."""
         self.calls.append(("create", key_of(body)))
         if key_of(body) in self.objects:
             raise Conflict("exists")
@@ -76,6 +80,7 @@ class FakeRecorder:
         self.notes: list[tuple[str, str]] = []
 
     def record(self, obj: Obj, kind: str, reason: str, note: str) -> None:
+        """Remember it."""
         self.notes.append((obj["metadata"]["name"], reason))
 
 
@@ -91,11 +96,13 @@ class Told:
         self._decide = decide
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Obj]:
+        """The objects of the view."""
         self.gathers.append(list(keys))
         self.broken(keys)
         return {key: obj for key in keys if (obj := context.view.get(key)) is not None}
 
     def decide(self, gathered: Obj, now: int) -> Plan:
+        """What the function says."""
         self.decided.append(key_of(gathered))
         return self._decide(gathered, now)
 
@@ -115,6 +122,7 @@ class World:
         self.planner = Planner(context, reconcilers, applier, batch=batch, coalesce=0)
 
     def add(self, obj: Obj) -> Key:
+        """An object of the server and of the view, marked."""
         self.client.put(obj)
         self.view.fold(obj)
         key = key_of(obj)
@@ -122,6 +130,7 @@ class World:
         return key
 
     def status(self, key: Key) -> Any:
+        """The status on the server."""
         return self.client.objects[key].get("status")
 
 
