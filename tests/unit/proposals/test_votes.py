@@ -224,7 +224,7 @@ def test_order_and_copies_are_irrelevant(casts: list[tuple[int, str, int, int]],
 @settings(max_examples=60, deadline=None)
 @given(CASTS, st.integers(0, 60))
 def test_a_decision_stays(casts: list[tuple[int, str, int, int]], now: int) -> None:
-    """Once it may be taken, every later evaluation gives the same T, outcome and reason; next_check misses none."""
+    """Once it may be taken, every later evaluation gives the same T, outcome and reason."""
     fleet = Fleet({"Standard": RULES})
     for member_, choice, at, sequence in casts:
         fleet.vote(f"m{member_}", choice, at, sequence=sequence)
