@@ -10,6 +10,7 @@ from quorate_operator.kube.client import Client
 from quorate_operator.kube.resources import (
     ACCESS_REVIEW,
     CONFIG_MAP,
+    CRD,
     EVENT,
     GROUP,
     LEASE,
@@ -34,7 +35,7 @@ def _needed() -> Iterator[_Right]:
     yield from (_Right("patch", resource, "status") for resource in OWN_KINDS)
     yield _Right("create", LEASE, namespace=SYSTEM_NAMESPACE)
     yield from (_Right(verb, LEASE, namespace=SYSTEM_NAMESPACE, name=LEASE_NAME) for verb in ("get", "update"))
-    yield from (_Right(verb, CONFIG_MAP, CRD, namespace=SYSTEM_NAMESPACE) for verb in ("create", "delete"))
+    yield from (_Right(verb, CONFIG_MAP, namespace=SYSTEM_NAMESPACE) for verb in ("create", "delete"))
     yield _Right("create", EVENT)
     yield _Right("get", CRD)
 
