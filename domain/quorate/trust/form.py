@@ -36,7 +36,7 @@ def check_fields(model: Any, document: Any, root: str) -> None:
         model.model_validate_json(orjson.dumps(document), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join([root, *(str(part) for part in first["loc"])])
+        field = root + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
         value = repr(first.get("input"))[:80]
         raise FormError(field, f"{first['msg']} (got {value})") from error
     except TypeError as error:
