@@ -73,9 +73,12 @@ def _check_object(value: dict[Any, Any], path: str, depth: int) -> bool:
     for name, item in value.items():
         if type(name) is not str:
             _refuse(path, f"object name {name!r} is not a string")
-        _check(name, f"{path}/{name!r}", depth)
-        slow |= bool(name) and max(name) >= _ASTRAL_OR_LATER
-        slow |= _check(item, f"{path}/{name}", depth + 1)
+        if not name.isascii():
+            _check(name, f"{path}/{name!r}", depth)
+            slow |= max(name) >= _ASTRAL_OR_LATER
+        # Most values are plain text: no call and no path for them, the log canonicalises every entry.
+        if type(item) is not str or not item.isascii():
+            slow |= _check(item, f"{path}/{name}", depth + 1)
     return slow
 
 

@@ -30,7 +30,8 @@ class EntryRefusedError(ValueError):
 
 def format_timestamp(micros: int) -> str:
     """RFC 3339 UTC with exactly six digits, from Unix microseconds."""
-    return (_EPOCH + timedelta(microseconds=micros)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    moment = (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=None)
+    return moment.isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> int:

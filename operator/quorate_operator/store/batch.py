@@ -4,6 +4,7 @@ A batch starts from what one locked read of the store saw (head, entries already
 subjects) and takes appends one after another; each is wholly in or wholly out.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -11,11 +12,17 @@ from uuid import UUID
 from quorate.audit.entry import Draft, content_hash, format_timestamp
 from quorate.audit.merkle import Frontier
 from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
+from quorate.canonical import digest_of_bytes
 from quorate_operator.errors import Stalled
 from quorate_operator.store.recorded import Recorded
 
 TOLERANCE_MICROS = 300 * 1_000_000
 """How far an event's time may be from its intake (audit.md, 5)."""
+
+
+def now_micros() -> int:
+    """Unix microseconds."""
+    return time.time_ns() // 1000
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,24 @@ def items_of(drafts: Sequence[Draft]) -> list[Item]:
     return items
 
 
+def check_time(item: Item, intake: int) -> None:
+    """Refuse an event that is more than 5 minutes from its intake (`EntryRefused`; audit.md, 5)."""
+    if abs(item.timestamp - intake) > TOLERANCE_MICROS:
+        raise Stalled(
+            "EntryRefused",
+            f"timestamp {format_timestamp(item.timestamp)} is more than 5 minutes from the time of its intake, "
+            f"{format_timestamp(intake)}",
+        )
+
+
+def check_content(pairs: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
+    """Digest → bytes; Stalled (`ContentCorrupt`) when one does not have its digest."""
+    for digest, data in pairs:
+        if digest_of_bytes(data) != digest:
+            raise Stalled("ContentCorrupt", f"the stored bytes of {digest} have digest {digest_of_bytes(data)}")
+    return dict(pairs)
+
+
 class Batch:
     """Appends sealed together.
 
@@ -133,12 +158,7 @@ class Batch:
                     f"the last entry of {item.subject_key} is {last[item.subject_key]}, not {item.previous}",
                 )
             last[item.subject_key] = item.entry_id
-            if abs(item.timestamp - intake) > TOLERANCE_MICROS:
-                raise Stalled(
-                    "EntryRefused",
-                    f"timestamp {format_timestamp(item.timestamp)} is more than 5 minutes from the time of its intake, "
-                    f"{format_timestamp(intake)}",
-                )
+            check_time(item, intake)
             # The header is 87 bytes and the chain id.
             if len(item.content) + len(self._chain_id.encode()) + 87 > 65_535:
                 raise Stalled(

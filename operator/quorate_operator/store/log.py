@@ -10,16 +10,14 @@ from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store import statements as sql
-from quorate_operator.store.batch import items_of
+from quorate_operator.store.batch import check_content, items_of, now_micros
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import (
     Connection,
     Database,
     Sealing,
-    check_content,
     check_term,
     found_row,
-    now_micros,
 )
 from quorate_operator.store.proofs import block_of, proof_from_blocks
 from quorate_operator.store.recorded import Recorded

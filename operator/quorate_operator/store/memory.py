@@ -8,9 +8,9 @@ from quorate.audit.merkle import inclusion_proof, root_of
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
-from quorate_operator.store.batch import Batch, Head, Row, items_of
+from quorate_operator.store.batch import Batch, Head, Row, check_content, items_of, now_micros
 from quorate_operator.store.ports import Bytes
-from quorate_operator.store.postgres import check_content, check_term, now_micros
+from quorate_operator.store.postgres import check_term
 from quorate_operator.store.recorded import Recorded
 
 

@@ -5,7 +5,6 @@ READ COMMITTED and row locks, never SERIALIZABLE: audit.md, 1 has the measuremen
 """
 
 import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -15,10 +14,9 @@ import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quorate.audit.merkle import Frontier
-from quorate.canonical import digest_of_bytes
 from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
 from quorate_operator.store import statements as sql
-from quorate_operator.store.batch import Batch, Head
+from quorate_operator.store.batch import Batch, Head, now_micros
 from quorate_operator.store.migrate import check_schema, migrations
 from quorate_operator.store.recorded import Recorded
 from quorate_operator.store.sealer import Pending
@@ -29,11 +27,6 @@ Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 T = TypeVar("T")
 PARTITION_WIDTH = 1_048_576
 _SESSION = "-c idle_in_transaction_session_timeout=5s -c lock_timeout=5s -c client_min_messages=warning"
-
-
-def now_micros() -> int:
-    """Unix microseconds."""
-    return time.time_ns() // 1000
 
 
 class Database:
@@ -242,11 +235,3 @@ def found_row(row: Sequence[Any]) -> Recorded:
     """The recorded entry of a row that begins with chain_id, seq, entry_id, record."""
     chain, sequence, entry_id, record = row[:4]
     return Recorded(chain, sequence, entry_id, record, existing=True)
-
-
-def check_content(digests: Sequence[tuple[str, bytes]]) -> dict[str, bytes]:
-    """Digest → bytes of stored rows; Stalled (`ContentCorrupt`) when one does not have its digest."""
-    for digest, data in digests:
-        if digest_of_bytes(data) != digest:
-            raise Stalled("ContentCorrupt", f"the stored bytes of {digest} have digest {digest_of_bytes(data)}")
-    return dict(digests)

@@ -69,3 +69,23 @@ INSERT INTO quorate.checkpoint (chain_id, size, signer, note) VALUES (%s, %s, %s
 """
 CHECKPOINTS = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s ORDER BY size, signer"
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
+PUT_INTAKE = """
+INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac)
+SELECT %s, %s, %b::bytea, %s::bigint, %b::bytea WHERE NOT EXISTS (
+    SELECT FROM (SELECT intake_at FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT 1) oldest
+    WHERE oldest.intake_at < %s
+)
+"""
+DRAIN = """
+WITH waiting AS (
+    SELECT pos FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT %s FOR UPDATE SKIP LOCKED
+)
+DELETE FROM quorate.audit_intake i USING waiting w WHERE i.pos = w.pos
+RETURNING i.pos, i.entry_id, i.intake_at, i.content, i.hmac
+"""
+SET_ASIDE = """
+INSERT INTO quorate.audit_intake_refused (chain_id, pos, entry_id, content, intake_at, hmac, reason)
+SELECT %s, u.* FROM unnest(%s::bigint[], %b::uuid[], %b::bytea[], %s::bigint[], %b::bytea[], %s::text[]) u
+"""
+BACKLOG = "SELECT chain_id, count(*), min(intake_at) FROM quorate.audit_intake GROUP BY chain_id ORDER BY chain_id"
+REFUSED = "SELECT count(*) FROM quorate.audit_intake_refused"
