@@ -4,17 +4,28 @@ from typing import Any
 
 from quorate_operator.kube.resources import OWN_KINDS
 from quorate_operator.reconcile.contract import DynamicContracts
+from quorate_operator.reconcile.docket import Dockets
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.mesh_node import MeshNodes
 from quorate_operator.reconcile.not_built import NotBuilt
+from quorate_operator.reconcile.proposal import GovernanceProposals
 from quorate_operator.reconcile.protocol import Reconciler
 from quorate_operator.reconcile.trust_domain import TrustDomains
+from quorate_operator.reconcile.vote import Votes
 
 
 def reconcilers() -> list[Reconciler[Any]]:
     """One reconciler per kind, in the order of `OWN_KINDS`."""
     domains = Domains()
+    dockets = Dockets(domains)
     built: dict[str, Reconciler[Any]] = {
-        item.kind: item for item in (TrustDomains(domains), MeshNodes(domains), DynamicContracts(domains))
+        item.kind: item
+        for item in (
+            TrustDomains(domains),
+            MeshNodes(domains),
+            DynamicContracts(domains),
+            Votes(dockets),
+            GovernanceProposals(domains, dockets),
+        )
     }
     return [built.get(resource.kind) or NotBuilt(resource.kind) for resource in OWN_KINDS]

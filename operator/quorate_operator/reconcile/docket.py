@@ -1,0 +1,196 @@
+"""A proposal revision as the log records it: what votes, tally, decision and execution are made from.
+
+Never from live specs: an entry that was recorded stands, whatever happened to the objects since (trust.md, Entries).
+Ballots keep the verdicts on their signatures, so they are cached by entry id: an entry never changes.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from quorate.canonical import digest_of, parse_json, parse_time
+from quorate.identity.statements import Statement
+from quorate.proposals.acts import ActRecord
+from quorate.proposals.bundle import Signed
+from quorate.proposals.decision import Case, Progress, decide
+from quorate.proposals.lifecycle import EventType, Life, Step, Timing, derive
+from quorate.proposals.votes import Ballot
+from quorate.trust.domain import DomainHistory
+from quorate_operator.errors import Stalled
+from quorate_operator.reconcile.domains import Constitution, Domains
+from quorate_operator.reconcile.protocol import Context
+from quorate_operator.store.ports import Recorded
+
+VOTE_ACCEPTED = "governance.vote.accepted"
+VOTE_REFUSED = "governance.vote.refused"
+ACT_ACCEPTED = "governance.act.accepted"
+ACT_REFUSED = "governance.act.refused"
+_STEPS = frozenset(EventType)
+
+
+def name_topic(namespace: str, name: str) -> str:
+    """The digest under which the openings of one GovernanceProposal are found, whatever became of its status."""
+    return digest_of({"kind": "GovernanceProposal", "namespace": namespace, "name": name})
+
+
+@dataclass
+class Docket:
+    """What is recorded about one opened proposal revision. `entries` are in log order."""
+
+    digest: str
+    statement: Statement
+    opening: Recorded
+    entries: tuple[Recorded, ...]
+    constitutions: Mapping[str, Constitution]
+    ballots: Mapping[str, Ballot] = field(default_factory=dict)
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The signed fields."""
+        return self.statement.fields
+
+    @property
+    def constitution(self) -> Constitution:
+        """That of trustDomain."""
+        return self.constitutions[str(self.fields["domain"])]
+
+    @property
+    def opened(self) -> int:
+        """The second of the opening entry."""
+        return self.opening.timestamp // 1_000_000
+
+    @cached_property
+    def steps(self) -> tuple[Recorded, ...]:
+        """The entries whose subject is this revision."""
+        return tuple(item for item in self.entries if item.subject_key == self.digest and item.event_type in _STEPS)
+
+    @property
+    def head(self) -> Recorded:
+        """The revision's last entry."""
+        return self.steps[-1]
+
+    def step(self, event: EventType) -> Recorded | None:
+        """The newest entry of a type, None without one."""
+        return next((item for item in reversed(self.steps) if item.event_type == event), None)
+
+    @cached_property
+    def acts(self) -> tuple[ActRecord, ...]:
+        """Accepted acts, recorded at the second of their entry."""
+        return tuple(_act(item) for item in self.entries if item.event_type == ACT_ACCEPTED)
+
+    def recorded_subjects(self) -> set[str]:
+        """Subject keys of everything that was recorded about this revision."""
+        return {item.subject_key for item in self.entries}
+
+    @cached_property
+    def histories(self) -> Mapping[str, DomainHistory]:
+        """Accepted revisions by domain."""
+        return {name: item.history for name, item in self.constitutions.items()}
+
+    @cached_property
+    def case(self) -> Case:
+        """What the decision is a function of."""
+        executed, superseded = self.step(EventType.EXECUTED), self.step(EventType.SUPERSEDED)
+        return Case(
+            self.statement,
+            self.opened,
+            self.histories,
+            tuple(self.ballots.values()),
+            (),
+            self.acts,
+            executed=None if executed is None else executed.timestamp // 1_000_000,
+            superseded=None if superseded is None else superseded.timestamp // 1_000_000,
+        )
+
+    def progress(self, now: int) -> Progress:
+        """Where the vote stands; computed once per second and docket."""
+        cached = self.__dict__.setdefault("_progress", {})
+        if now not in cached:
+            cached.clear()
+            cached[now] = decide(self.case, now)
+        return cached[now]  # type: ignore[no-any-return]
+
+    @cached_property
+    def life(self) -> Life:
+        """Where the revision is in its life, from its own entries."""
+        decided = self.step(EventType.DECIDED)
+        kind = str(self.fields["type"])
+        rules_type = kind if decided is None else str(decided.detail.get("rules", kind))
+        if rules_type == "Ratification":
+            rules_type = kind
+        opening = self.constitution.history.at(self.opened)
+        rules = {} if opening is None else opening.rules(rules_type) or {}
+        return derive([Step.of(item.content) for item in self.steps], Timing.of(rules, kind))
+
+    def with_entries(self, entries: Iterable[Recorded]) -> "Docket":
+        """The same revision as far as these entries go."""
+        return replace(self, entries=tuple(entries))
+
+
+def signed(entry: Recorded, kind: str) -> Signed:
+    """A vote or an act with its signature and entry, for the evidence."""
+    return Signed(Statement(kind, entry.detail["statement"]), entry.detail["signature"], entry.content)
+
+
+def _act(entry: Recorded) -> ActRecord:
+    statement = Statement("act", entry.detail["statement"])
+    return ActRecord(statement, entry.detail["signature"], entry.timestamp // 1_000_000)
+
+
+class Dockets:
+    """Dockets by proposal digest: one query each, statements and ballots cached."""
+
+    def __init__(self, domains: Domains) -> None:
+        self._domains = domains
+        self._statements: dict[str, Statement] = {}
+        self._ballots: dict[str, Ballot] = {}
+        self._cache: dict[str, tuple[tuple[Any, ...], Docket]] = {}
+
+    async def get(self, context: Context, digest: str) -> Docket | None:
+        """The docket of a digest that was opened; None if it was not."""
+        entries = await context.log.about(digest)
+        opening = next(
+            (item for item in entries if item.event_type == EventType.OPENED and item.subject_key == digest), None
+        )
+        if opening is None:
+            return None
+        statement = await self._statement(context, digest)
+        names = {str(statement.fields["domain"]), *(statement.fields.get("domains") or ())}
+        constitutions = await self._domains.get(context, names)
+        stamp = (len(entries), entries[-1].entry_id, *sorted(c.head.entry_id for c in constitutions.values()))
+        cached = self._cache.get(digest)
+        if cached is not None and cached[0] == stamp:
+            return cached[1]
+        docket = Docket(digest, statement, opening, tuple(entries), constitutions, self._of(entries))
+        self._cache[digest] = (stamp, docket)
+        return docket
+
+    async def current(self, context: Context, namespace: str, name: str) -> Docket | None:
+        """The newest revision that was opened under a name; None if none was."""
+        openings = [
+            item for item in await context.log.about(name_topic(namespace, name)) if item.event_type == EventType.OPENED
+        ]
+        return await self.get(context, openings[-1].subject_key) if openings else None
+
+    async def _statement(self, context: Context, digest: str) -> Statement:
+        if digest not in self._statements:
+            content = await context.content.get([digest])
+            if digest not in content:
+                raise Stalled("LogBehind", f"the statement {digest} of an opened proposal is not in the database")
+            self._statements[digest] = Statement("proposal", parse_json(content[digest]))
+        return self._statements[digest]
+
+    def _of(self, entries: Sequence[Recorded]) -> dict[str, Ballot]:
+        """Accepted votes by subject key."""
+        found = {}
+        for entry in entries:
+            if entry.event_type != VOTE_ACCEPTED:
+                continue
+            key = str(entry.entry_id)
+            if key not in self._ballots:
+                statement = Statement("vote", entry.detail["statement"])
+                recorded = parse_time(entry.detail["recordedAt"])
+                self._ballots[key] = Ballot(statement, entry.detail["signature"], recorded)
+            found[entry.subject_key] = self._ballots[key]
+        return found

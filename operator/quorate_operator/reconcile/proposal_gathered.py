@@ -1,0 +1,78 @@
+"""What one decision about a GovernanceProposal is made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from quorate.contracts.content import Content
+from quorate.contracts.form import ContractRefusedError
+from quorate.identity.statements import Statement
+from quorate.proposals.execution import Situation
+from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.docket import Docket
+from quorate_operator.reconcile.domains import Constitution
+from quorate_operator.reconcile.protocol import Command
+from quorate_operator.store.ports import Recorded
+
+
+@dataclass(frozen=True)
+class Contract:
+    """A contract on this cluster: its object, its last entry, and the content that this entry put in force."""
+
+    obj: Obj
+    head: Recorded | None
+    content: Content | None
+
+    @classmethod
+    def of(cls, obj: Obj, head: Recorded | None, data: bytes | None) -> "Contract":
+        """With the bytes in force; a genesis is its own content. Nothing is in force before the first entry."""
+        if head is None:
+            return cls(obj, None, None)
+        try:
+            content = Content.genesis(obj["spec"]["genesis"]) if data is None else Content.parse(data)
+        except ContractRefusedError:
+            return cls(obj, head, None)
+        return cls(obj, head, content if content.digest == head.detail["digest"] else None)
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """Everything about one proposal at second `at`.
+
+    `live` is the statement of the live spec, `docket` the newest revision that was opened. `unseen` are votes that
+    must be recorded first. `evidence` are the bundle's bytes once the vote is decided; `projections` make the ConfigMaps.
+    """
+
+    obj: Obj
+    at: int
+    node_id: str
+    constitutions: Mapping[str, Constitution]
+    live: Statement | None
+    docket: Docket | None
+    live_heads: Mapping[str, Recorded]
+    contract: Contract | None
+    rivals: tuple[Mapping[str, Any], ...] = ()
+    open_by_proposer: int = 0
+    unseen: tuple[Key, ...] = ()
+    evidence: bytes | None = None
+    reverse: bytes | None = None
+    proof_digest: str | None = None
+    projections: tuple[Command, ...] = ()
+    outdated: tuple[Key, ...] = ()
+
+    def waiting_for(self, votes: tuple[Key, ...]) -> "Gathered":
+        """The same, to be looked at again when these votes were recorded."""
+        return replace(self, unseen=votes)
+
+    def situation(self, domain: Constitution, statement: Mapping[str, Any]) -> Situation:
+        """What an opening or an execution meets."""
+        name = statement["target"]["name"]
+        shared = (domain.latest.spec.get("sharedClauses") or {}).get(name) or ()
+        contract = self.contract
+        return Situation(
+            accepted_digest=domain.latest.digest,
+            content=None if contract is None else contract.content,
+            contract_domain=None if contract is None else contract.obj["spec"]["trustDomain"],
+            shared_clauses=tuple(shared),
+            forked=domain.forked,
+        )

@@ -1,0 +1,262 @@
+"""Opening and amending a proposal (governance.md, "Lifecycle"; trust.md, "Statements")."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from quorate.api.conditions import Reason
+from quorate.audit.entry import Draft, Tether
+from quorate.audit.ids import unsigned_subject
+from quorate.canonical import NotCanonicalError, canonical_bytes, format_time
+from quorate.contracts.form import ContractRefusedError
+from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
+from quorate.identity.statements import Statement, proposal_statement
+from quorate.proposals.amendment import OpenRevision, Standing, judge_spec
+from quorate.proposals.execution import check_change
+from quorate.proposals.lifecycle import EventType
+from quorate.proposals.opening import Opening, check_opening
+from quorate.proposals.votes import vote_key
+from quorate.trust.domain import DomainRevision
+from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.docket import Docket, name_topic
+from quorate_operator.reconcile.domains import Constitution
+from quorate_operator.reconcile.proposal_gathered import Gathered
+from quorate_operator.reconcile.proposal_status import unopened
+from quorate_operator.reconcile.protocol import Note, Plan
+from quorate_operator.store.ports import Recorded
+from quorate_operator.view import View
+
+MAX_OPEN = 10
+
+
+def live_statement(domain: DomainRevision, obj: Obj) -> Statement | None:
+    """The statement of the live spec; None where it has no canonical form."""
+    meta = obj["metadata"]
+    statement = proposal_statement(domain.mesh_id, meta["namespace"], meta["name"], obj["spec"])
+    try:
+        return statement if statement.payload else None
+    except NotCanonicalError:
+        return None
+
+
+def _open(item: Obj) -> bool:
+    return (item.get("status") or {}).get("phase") in ("Voting", "EmergencyExecuted")
+
+
+def rivals(obj: Obj, view: View) -> tuple[Mapping[str, Any], ...]:
+    """Other open proposals on the same clause or section: a warning, never an obstacle (governance.md, "Conflicts")."""
+    target = obj["spec"]["target"]
+    found = []
+    for key in view.by("GovernanceProposal", "target", target["name"]):
+        other = view.get(key)
+        if other is None or other["metadata"]["uid"] == obj["metadata"]["uid"] or not _open(other):
+            continue
+        if other["spec"]["target"] == target:
+            found.append({"namespace": key.namespace, "name": key.name, "digest": other["status"]["digest"]})
+    return tuple(found[:32])
+
+
+def open_by_proposer(obj: Obj, view: View) -> int:
+    """How many other proposals of this proposer and type are open in the domain."""
+    spec = obj["spec"]
+    others = (view.get(key) for key in view.by("GovernanceProposal", "domain", spec["trustDomain"]))
+    return sum(
+        other is not None
+        and other["metadata"]["uid"] != obj["metadata"]["uid"]
+        and _open(other)
+        and (other["spec"]["proposer"], other["spec"]["type"]) == (spec["proposer"], spec["type"])
+        for other in others
+    )
+
+
+def open_proposal(gathered: Gathered, now: int) -> Plan:
+    """Record the opening, or say why it does not open."""
+    obj, spec = gathered.obj, gathered.obj["spec"]
+    if spec.get("draft"):
+        return unopened(gathered, Reason.DRAFT, "spec.draft: sign the proposal to open it", now, stalled=False)
+    domain = gathered.constitutions.get(spec["trustDomain"])
+    if domain is None:
+        message = f"spec.trustDomain {spec['trustDomain']!r} has no accepted revision yet"
+        return unopened(gathered, Reason.NO_ACCEPTED_REVISION, message, now, stalled=False)
+    if gathered.live is None:
+        return unopened(gathered, Reason.INVALID, "spec has no canonical form: see docs/formats.md", now, stalled=True)
+    if gathered.contract is None and spec["target"]["kind"] == "DynamicContract":
+        message = f"spec.target.name: there is no DynamicContract {spec['target']['name']!r} yet"
+        return unopened(gathered, Reason.UNKNOWN_TARGET, message, now, stalled=False)
+    histories = {name: item.history for name, item in gathered.constitutions.items()}
+    verdict = check_opening(gathered.live, spec.get("signature"), histories, second=gathered.at)
+    if not isinstance(verdict, Opening):
+        waits = verdict.reason == Reason.NO_ACCEPTED_REVISION
+        if waits:
+            return unopened(gathered, verdict.reason, verdict.message, now, stalled=False)
+        return _refuse(gathered, domain, verdict.reason, verdict.message, now)
+    limit = (domain.latest.rules(spec["type"]) or {}).get("maxOpenPerProposer", MAX_OPEN)
+    if gathered.open_by_proposer >= limit:
+        message = (
+            f"spec.proposer has {gathered.open_by_proposer} open proposals of this type; maxOpenPerProposer {limit}"
+        )
+        return unopened(gathered, Reason.TOO_MANY_OPEN, message, now, stalled=False)
+    try:
+        check_change(gathered.live.fields, gathered.situation(domain, gathered.live.fields), opened=gathered.at)
+    except ContractRefusedError as error:
+        return _refuse(gathered, domain, error.reason, str(error), now)
+    previous = gathered.live_heads.get(gathered.live.digest)
+    entry = _opened(gathered, gathered.live, verdict, domain, previous)
+    return Plan(
+        chain=domain.chain,
+        entries=(entry,),
+        content=_content(gathered.live, verdict),
+        dirty=(Key("GovernanceProposal", obj["metadata"]["namespace"], obj["metadata"]["name"]),),
+    )
+
+
+def _content(statement: Statement, verdict: Opening) -> dict[str, bytes]:
+    content = {statement.digest: statement.payload}
+    for revision in verdict.revisions.values():
+        content[revision.electorate.digest] = canonical_bytes(revision.electorate.document)
+    return content
+
+
+def subject_of(obj: Obj) -> dict[str, Any]:
+    """The subject of entries about a proposal."""
+    meta = obj["metadata"]
+    return {
+        "kind": "GovernanceProposal",
+        "namespace": meta["namespace"],
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "generation": meta.get("generation"),
+    }
+
+
+def tether_of(gathered: Gathered, domain: Constitution, target: Mapping[str, Any]) -> Tether:
+    """Which rules an entry about the proposal was made under (row A13)."""
+    content = None if gathered.contract is None else gathered.contract.content
+    clauses = (str(target["clause"]),) if target.get("clause") else ()
+    return Tether(domain.latest.phase_id, "none" if content is None else content.version, clauses)
+
+
+def _opened(
+    gathered: Gathered, statement: Statement, verdict: Opening, domain: Constitution, previous: Recorded | None
+) -> Draft:
+    meta = gathered.obj["metadata"]
+    electorates = {name: item.electorate.digest for name, item in verdict.revisions.items()}
+    return Draft(
+        statement.digest,
+        None if previous is None else previous.entry_id,
+        EventType.OPENED,
+        subject_of(gathered.obj),
+        tether_of(gathered, domain, statement.fields["target"]),
+        gathered.at * 1_000_000,
+        actor_id=str(statement.fields["proposer"]),
+        question="proposal.open",
+        about=[name_topic(meta["namespace"], meta["name"]), *electorates.values()],
+        detail={
+            "signature": gathered.obj["spec"]["signature"],
+            "revisions": {name: item.revision for name, item in verdict.revisions.items()},
+            "electorates": electorates,
+        },
+    )
+
+
+def _refuse(gathered: Gathered, domain: Constitution, reason: str, message: str, now: int) -> Plan:
+    """A refusal is recorded once for what it says; it may open later (a base that holds again, say)."""
+    obj, live = gathered.obj, gathered.live
+    assert live is not None
+    plan = unopened(gathered, reason, message, now, stalled=True)
+    signed = reason not in (Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY, Reason.NOT_SIGNED, Reason.PROPOSER_NOT_ALLOWED)
+    last = gathered.live_heads.get(live.digest)
+    repeated = last is not None and last.detail.get("reason") == reason if signed else _says(gathered, reason)
+    if repeated:
+        return plan
+    subject = live.digest if signed else unsigned_subject(f"{obj['metadata']['uid']}/{obj['metadata']['generation']}")
+    entry = Draft(
+        subject,
+        last.entry_id if signed and last is not None else None,
+        EventType.REFUSED,
+        subject_of(obj),
+        tether_of(gathered, domain, obj["spec"]["target"]),
+        gathered.at * 1_000_000,
+        question="proposal.open",
+        about=[live.digest],
+        detail={"reason": str(reason), "message": message[:1024]},
+    )
+    return Plan(
+        chain=domain.chain, entries=(entry,), status=plan.status, events=(Note("Warning", str(reason), message),)
+    )
+
+
+def _says(gathered: Gathered, reason: str) -> bool:
+    """Whether the status of this generation already gives the reason (the entry was made before it)."""
+    status = gathered.obj.get("status") or {}
+    return status.get("observedGeneration") == gathered.obj["metadata"].get("generation") and any(
+        item["type"] == "Ready" and item["reason"] == reason for item in status.get("conditions") or ()
+    )
+
+
+def open_revision(docket: Docket, at: int) -> OpenRevision:
+    """The open revision as amendments and acts are judged against it."""
+    earlier = int(docket.opening.detail.get("amendments", 0))
+    return OpenRevision(docket.digest, docket.fields, docket.progress(at).deadline, earlier, docket.life)
+
+
+def spec_verdict(gathered: Gathered, docket: Docket) -> Any:
+    """What the live spec is to the open revision (condition SpecAccepted)."""
+    spec, meta = gathered.obj["spec"], gathered.obj["metadata"]
+    history = docket.constitution.history
+    key = vote_key(history.at(gathered.at), str(spec.get("proposer")), str(spec.get("keyName")))
+    raw = None
+    if key is not None and key.valid_at(gathered.at):
+        try:
+            raw = parse_public_key(key.public_key)
+        except KeyRefusedError:
+            raw = None
+    return judge_spec(
+        open_revision(docket, gathered.at),
+        namespace=meta["namespace"],
+        name=meta["name"],
+        spec=spec,
+        public_key=raw,
+        recorded=gathered.at,
+    )
+
+
+def amend(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
+    """A validly signed higher revision closes the open one and opens its own digest, in one transaction."""
+    if not docket.life.open or docket.progress(gathered.at).decision is not None:
+        return None
+    verdict = spec_verdict(gathered, docket)
+    if verdict.standing is not Standing.AMENDS or gathered.live is None:
+        return None
+    domain = docket.constitution
+    histories = {name: item.history for name, item in gathered.constitutions.items()}
+    opening = check_opening(gathered.live, gathered.obj["spec"]["signature"], histories, second=gathered.at)
+    if not isinstance(opening, Opening):
+        return None
+    try:
+        check_change(gathered.live.fields, gathered.situation(domain, gathered.live.fields), opened=gathered.at)
+    except ContractRefusedError:
+        return None
+    superseded = Draft(
+        docket.digest,
+        docket.head.entry_id,
+        EventType.SUPERSEDED,
+        subject_of(gathered.obj),
+        tether_of(gathered, domain, docket.fields["target"]),
+        gathered.at * 1_000_000,
+        actor_id=str(docket.fields["proposer"]),
+        question="proposal.amend",
+        about=[gathered.live.digest],
+        detail={"by": gathered.live.digest, "at": format_time(gathered.at)},
+    )
+    opened = _opened(gathered, gathered.live, opening, domain, gathered.live_heads.get(gathered.live.digest))
+    count = int(docket.opening.detail.get("amendments", 0)) + 1
+    successor = replace(opened, detail={**opened.detail, "amendments": count})
+    key = Key("GovernanceProposal", gathered.obj["metadata"]["namespace"], gathered.obj["metadata"]["name"])
+    return Plan(
+        chain=domain.chain,
+        entries=(superseded, successor),
+        content=_content(gathered.live, opening),
+        events=(Note("Normal", Reason.SUPERSEDED, verdict.message),),
+        dirty=(key,),
+    )

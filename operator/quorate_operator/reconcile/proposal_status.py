@@ -1,0 +1,205 @@
+"""What a proposal's status says: every number, the outcome and why (api.md; governance.md, "Tally")."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from quorate.api.conditions import ConditionType, Observation, Reason, find_condition, observe
+from quorate.api.tally import Phase
+from quorate.canonical import digest_of_bytes, format_time
+from quorate.proposals.amendment import Standing
+from quorate.proposals.decision import Progress, TallyState
+from quorate.proposals.execution import Postponed
+from quorate.proposals.lifecycle import due, shown_phase
+from quorate_operator.kube.conditions import status_with
+from quorate_operator.kube.resources import Key
+from quorate_operator.reconcile.docket import Docket
+from quorate_operator.reconcile.projection import content_name
+from quorate_operator.reconcile.proposal_gathered import Gathered
+from quorate_operator.reconcile.protocol import Note, Plan
+from quorate_operator.reconcile.vote import judged
+from quorate_operator.view import View
+
+_TESTS = {
+    "quorum": "quorum",
+    "minimumVoters": "minimumVoters",
+    "threshold": "threshold",
+    "veto": "vetoTest",
+    "objection": "objection",
+}
+
+
+def unopened(gathered: Gathered, reason: str, message: str, now: int, *, stalled: bool) -> Plan:
+    """The status of a proposal that is not open: a draft, one that waits, or one that is refused."""
+    progress = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+    observations = [
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.ACCEPTED, False, reason, message),
+        observe(ConditionType.SUCCEEDED, None, reason, message),
+    ]
+    if reason != Reason.DRAFT:
+        observations.append(observe(progress, True, reason, message))
+    fields: dict[str, Any] = {"phase": str(Phase.DRAFT)}
+    if gathered.live is not None:
+        fields["digest"] = gathered.live.digest
+    remove = (ConditionType.SPEC_ACCEPTED,)
+    return Plan(status=status_with(gathered.obj, fields, observations, now=now, remove=remove))
+
+
+def tally_fields(state: TallyState) -> dict[str, Any]:
+    """`status.tally`: sums as integers, products as decimal strings."""
+    sums = state.sums
+    tally: dict[str, Any] = {
+        "approve": sums.approve,
+        "reject": sums.reject,
+        "abstain": sums.abstain,
+        "veto": sums.veto,
+        "cast": sums.cast,
+        "outstanding": sums.outstanding,
+        "voters": sums.voters,
+    }
+    for test in state.tests:
+        if test.name in _TESTS:
+            tally[_TESTS[test.name]] = {"left": str(test.left), "right": str(test.right), "holds": test.holds}
+    if state.quorum_made_by is not None:
+        tally["quorumMadeBy"] = state.quorum_made_by
+    return tally
+
+
+def _electorate(state: TallyState) -> dict[str, Any]:
+    electorate = state.revision.electorate
+    return {
+        "digest": electorate.digest,
+        "members": len(electorate.members),
+        "totalWeight": electorate.total_weight,
+    }
+
+
+def _time(second: int | None) -> str | None:
+    return None if second is None else format_time(second)
+
+
+def _fields(gathered: Gathered, docket: Docket, progress: Progress, phase: Phase) -> dict[str, Any]:
+    life, state = docket.life, progress.tally
+    fields: dict[str, Any] = {
+        "phase": str(phase),
+        "digest": docket.digest,
+        "revision": docket.fields["revision"],
+        "domainRevision": state.revision.revision,
+        "electorate": _electorate(state),
+        "openedAt": _time(docket.opened),
+        "votingStarts": _time(docket.opened),
+        "votingEnds": format_time(progress.deadline),
+        "tally": tally_fields(state),
+        "outcome": life.outcome,
+        "reason": None if life.reason is None else str(life.reason),
+        "decidedAt": _time(life.decided_at),
+        "executeAfter": _time(life.execute_after),
+        "executeBefore": _time(life.execute_before),
+        "executedAt": _time(life.executed_at),
+        "ratificationEnds": _time(life.ratification_ends),
+        "conflicts": [dict(item) for item in gathered.rivals] if life.open and gathered.rivals else None,
+        "lastEntry": str(docket.head.entry_id),
+    }
+    if len(progress.tallies) > 1:
+        fields["domains"] = [_domain(name, item) for name, item in sorted(progress.tallies.items())]
+    if gathered.evidence is not None:
+        digest = digest_of_bytes(gathered.evidence)
+        fields |= {"evidenceDigest": digest, "evidenceRef": content_name(digest)}
+    if gathered.proof_digest is not None:
+        fields["proofRef"] = content_name(gathered.proof_digest)
+    return fields
+
+
+def _domain(name: str, state: TallyState) -> dict[str, Any]:
+    decided = state.decision
+    found: dict[str, Any] = {
+        "name": name,
+        "revision": state.revision.revision,
+        "electorate": _electorate(state),
+        "tally": tally_fields(state),
+        "votingEnds": format_time(state.deadline),
+    }
+    if decided is not None:
+        found |= {"outcome": str(decided.outcome), "reason": str(decided.reason)}
+    return found
+
+
+def _observations(
+    gathered: Gathered, docket: Docket, progress: Progress, postponed: Postponed | None
+) -> list[Observation]:
+    from quorate_operator.reconcile.proposal_opening import spec_verdict  # noqa: PLC0415 - it builds on this module
+
+    life = docket.life
+    verdict = spec_verdict(gathered, docket)
+    accepted = verdict.standing is not Standing.REFUSED
+    spec = observe(ConditionType.SPEC_ACCEPTED, accepted, str(verdict.reason), verdict.message)
+    if life.open:
+        message = f"open until {format_time(progress.deadline)}: {summary(progress.tally)}"
+        ready, reason = message, str(Reason.OPEN)
+    else:
+        reason = str(life.reason or life.phase)
+        ready = f"{life.phase}: {reason}; {summary(progress.tally)}"
+    if postponed is not None:
+        ready = f"{life.phase}: {postponed.message}"
+        reason = str(postponed.reason)
+    return [
+        observe(ConditionType.READY, True, reason, ready),
+        observe(ConditionType.ACCEPTED, True, Reason.ACCEPTED, f"revision {docket.fields['revision']} is the open one"),
+        observe(ConditionType.SUCCEEDED, life.succeeded, str(life.phase), ready),
+        spec,
+    ]
+
+
+def summary(state: TallyState) -> str:
+    """The arithmetic in one sentence."""
+    parts = [f"approve {state.sums.approve}", f"reject {state.sums.reject}", f"abstain {state.sums.abstain}"]
+    parts += [f"veto {state.sums.veto}", f"outstanding {state.sums.outstanding}"]
+    for test in state.tests:
+        sign = ">=" if test.name in ("quorum", "minimumVoters", "endorsements") else ">"
+        parts.append(f"{test.name} {test.left} {sign} {test.right} {'holds' if test.holds else 'fails'}")
+    return ", ".join(parts)
+
+
+def shown(gathered: Gathered, docket: Docket, now: int, *, postponed: Postponed | None = None) -> Plan:
+    """The status of an opened proposal, what to project, and when to look again."""
+    second = gathered.at if docket.life.open else _as_of(docket, gathered.at)
+    progress = docket.progress(second)
+    phase = shown_phase(docket.life, conflict=False)
+    fields = _fields(gathered, docket, progress, phase)
+    observations = _observations(gathered, docket, progress, postponed)
+    current = find_condition(gathered.obj.get("status"), ConditionType.SPEC_ACCEPTED)
+    spec = observations[-1]
+    events: tuple[Note, ...] = ()
+    if spec.status == "False" and (current is None or current.get("reason") != spec.reason):
+        events = (Note("Warning", spec.reason, spec.message),)
+    todo = due(docket.life, gathered.at)
+    wake = progress.next_check if docket.life.open else todo.at
+    if postponed is not None and postponed.until is not None:
+        wake = postponed.until
+    return Plan(
+        status=status_with(gathered.obj, fields, observations, now=now),
+        commands=gathered.projections,
+        events=events,
+        wake_at=None if wake is None else float(max(wake, now)),
+        dirty=gathered.outdated,
+    )
+
+
+def _as_of(docket: Docket, at: int) -> int:
+    """The second of the deciding entry: what was shown then stays shown."""
+    return max(
+        (step.timestamp // 1_000_000 for step in docket.steps if step.event_type.endswith("decided")), default=at
+    )
+
+
+def outdated_votes(docket: Docket, view: View, at: int) -> tuple[Key, ...]:
+    """Votes whose `Counted` says something else than the tally does now."""
+    reasons: Mapping[str, str] = judged(docket, at)
+    found = []
+    for key in view.by("Vote", "proposal", docket.digest):
+        status = (view.get(key) or {}).get("status") or {}
+        counted = find_condition(status, ConditionType.COUNTED)
+        wanted = reasons.get(status.get("digest") or "")
+        if counted is not None and wanted is not None and counted["reason"] not in (wanted, Reason.DUPLICATE):
+            found.append(key)
+    return tuple(found)

@@ -1,0 +1,312 @@
+"""Vote: recorded once, counted as the tally says (governance.md, "Which votes count").
+
+The log takes a vote whose signature holds and whose key was in force when it was recorded; whether it counts may change
+until the decision (a later vote, a revoked key), so `Counted` follows the tally, not the entry.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quorate.api.conditions import ConditionType, Observation, Reason, find_condition, observe
+from quorate.api.tally import Phase
+from quorate.audit.entry import Draft, Tether
+from quorate.audit.ids import unsigned_subject
+from quorate.canonical import format_time, parse_time
+from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
+from quorate.proposals.votes import Ballot, Question, judge_vote, vote_key
+from quorate_operator.kube.conditions import status_with
+from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.docket import VOTE_ACCEPTED, VOTE_REFUSED, Docket, Dockets
+from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
+from quorate_operator.store.ports import Recorded
+from quorate_operator.view import View
+
+_FAR = 2**53
+_KEPT = frozenset({Reason.DUPLICATE, Reason.OVERTAKEN, Reason.RETRACTED, Reason.OUTVOTED, Reason.THRESHOLD_NOT_REACHED})
+"""Votes that were in order but do not stand: Ready, though not counted."""
+
+EXPLAIN: Mapping[str, str] = {
+    Reason.OTHER_PROPOSAL: "spec.proposal.digest {digest} is not the digest of {name}, {wanted}",
+    Reason.UNKNOWN_CHOICE: "spec.choice {choice!r} is none of Approve, Reject, Abstain, Veto, Retract",
+    Reason.NOT_IN_ELECTORATE: "spec.voter {voter} is not in the electorate: its role, learner or suspended excludes it",
+    Reason.TOO_LATE: "recorded at {recorded}, after the vote closed",
+    Reason.FROM_THE_FUTURE: "spec.castAt {castAt} is more than 300 s after the vote was recorded, {recorded}",
+    Reason.VETO_NOT_ALLOWED: "spec.choice Veto: allowVeto names neither the role nor the nodeId of {voter}",
+    Reason.UNKNOWN_KEY: "spec.keyName {keyName!r} is no Vote key of {voter} in the revision in force at {recorded}",
+    Reason.KEY_EXPIRED: "spec.keyName {keyName!r} of {voter} had expired",
+    Reason.BAD_SIGNATURE: "spec.signature is not the signature of key {keyName!r} of {voter} over this vote",
+    Reason.KEY_REVOKED: "spec.keyName {keyName!r} of {voter} was removed from the domain before the decision",
+    Reason.EQUIVOCATION: "spec.sequence {sequence} was used by {keyName!r} for another vote: both are void",
+    Reason.DUPLICATE: "the same signed vote is already recorded; it counts once",
+    Reason.OVERTAKEN: "a vote of {keyName!r} with a higher sequence than {sequence} stands",
+    Reason.RETRACTED: "the key's vote is taken back",
+    Reason.THRESHOLD_NOT_REACHED: "more keys of {voter} must agree: its voteThreshold is not reached",
+    Reason.KEYS_DISAGREE: "two choices of {voter} both reach its voteThreshold: none counts",
+    Reason.OUTVOTED: "other keys of {voter} reached its voteThreshold with another choice",
+    Reason.COUNTED: "counted as {choice}",
+}
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one decision about a Vote is made from. `docket` is of the vote's digest, `named` of the named proposal."""
+
+    obj: Obj
+    docket: Docket | None
+    named: Docket | None
+    node_id: str
+    recorded: Recorded | None
+    refused: Recorded | None
+    at: int
+
+
+class Votes:
+    """Reconciles Votes."""
+
+    kind = "Vote"
+
+    def __init__(self, dockets: Dockets) -> None:
+        self._dockets = dockets
+        self.relations: Mapping[str, Relation] = {"GovernanceProposal": _waiting_votes}
+
+    async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
+        """Per proposal one query, whatever the number of its votes."""
+        objects = {key: obj for key in keys if (obj := context.view.get(key)) is not None}
+        by_digest: dict[str, Docket | None] = {}
+        by_name: dict[tuple[str, str], Docket | None] = {}
+        for obj in objects.values():
+            proposal = obj["spec"]["proposal"]
+            if proposal["digest"] not in by_digest:
+                by_digest[proposal["digest"]] = await self._dockets.get(context, proposal["digest"])
+            name = (proposal["namespace"], proposal["name"])
+            if by_digest[proposal["digest"]] is None and name not in by_name:
+                by_name[name] = await self._dockets.current(context, *name)
+        at = int(context.clock())
+        subjects = {
+            key: self._subjects(obj, by_digest[obj["spec"]["proposal"]["digest"]]) for key, obj in objects.items()
+        }
+        heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
+        return {
+            key: Gathered(
+                obj,
+                by_digest[obj["spec"]["proposal"]["digest"]],
+                by_name.get((obj["spec"]["proposal"]["namespace"], obj["spec"]["proposal"]["name"])),
+                context.config.node_id,
+                heads.get(subjects[key][0]),
+                heads.get(subjects[key][1]),
+                at,
+            )
+            for key, obj in objects.items()
+        }
+
+    @staticmethod
+    def _subjects(obj: Obj, docket: Docket | None) -> tuple[str, str]:
+        if docket is None:
+            return "", unsigned_subject(obj["metadata"]["uid"])
+        return _ballot(obj, docket).digest, unsigned_subject(obj["metadata"]["uid"])
+
+    def decide(self, gathered: Gathered, now: int) -> Plan:
+        """Record the vote, or say how it counts."""
+        docket = gathered.docket
+        if docket is None:
+            return _unknown(gathered, now)
+        if docket.constitution.latest.home_hub != gathered.node_id:
+            message = f"{docket.constitution.latest.home_hub} decides for this domain"
+            return _plain(gathered.obj, Reason.NOT_HOME_HUB, message, now)
+        ballot = _ballot(gathered.obj, docket)
+        if gathered.recorded is not None:
+            return _shown(gathered, docket, ballot, gathered.recorded, now)
+        if gathered.refused is not None:
+            return _refused(gathered.obj, gathered.refused, now)
+        return _record(gathered, docket, ballot, now)
+
+
+def _ballot(obj: Obj, docket: Docket) -> Ballot:
+    return Ballot.of(str(docket.fields["meshId"]), obj["spec"], parse_time(obj["metadata"]["creationTimestamp"]))
+
+
+def _waiting_votes(obj: Obj, view: View) -> Sequence[Key]:
+    """Votes on a digest that has just become an open one (its status names it)."""
+    digest = (obj.get("status") or {}).get("digest")
+    if not digest:
+        return ()
+    return [
+        key
+        for key in view.by("Vote", "proposal", digest)
+        if find_condition((view.get(key) or {}).get("status"), ConditionType.COUNTED) is None
+    ]
+
+
+def _plain(obj: Obj, reason: str, message: str, now: int, *, stalled: bool = False) -> Plan:
+    progress = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+    observations = [observe(ConditionType.READY, False, reason, message), observe(progress, True, reason, message)]
+    if stalled:
+        observations.append(observe(ConditionType.COUNTED, False, reason, message))
+    return Plan(status=status_with(obj, {}, observations, now=now))
+
+
+def _unknown(gathered: Gathered, now: int) -> Plan:
+    """No opened proposal has this digest: wait, unless the named one is open with another digest."""
+    obj, named = gathered.obj, gathered.named
+    proposal = obj["spec"]["proposal"]
+    if named is None or obj["spec"]["revision"] > named.fields["revision"]:
+        message = f"no opened proposal has the digest {proposal['digest']}; the vote waits for it"
+        return _plain(obj, Reason.UNKNOWN_PROPOSAL, message, now)
+    name = f"{proposal['namespace']}/{proposal['name']}"
+    message = EXPLAIN[Reason.OTHER_PROPOSAL].format(digest=proposal["digest"], name=name, wanted=named.digest)
+    if gathered.refused is not None:
+        return _refused(obj, gathered.refused, now)
+    draft = _draft(gathered, named, unsigned_subject(obj["metadata"]["uid"]), Reason.OTHER_PROPOSAL, message, now)
+    plan = _plain(obj, Reason.OTHER_PROPOSAL, message, now, stalled=True)
+    return Plan(
+        chain=named.constitution.chain,
+        entries=(draft,),
+        status={**(plan.status or {}), "lastEntry": str(draft.entry_id)},
+        events=(Note("Warning", Reason.OTHER_PROPOSAL, message),),
+    )
+
+
+def _explain(reason: str, obj: Obj, docket: Docket) -> str:
+    spec = obj["spec"]
+    template = EXPLAIN.get(reason, reason)
+    return template.format(
+        **{name: spec.get(name) for name in ("voter", "keyName", "choice", "sequence", "castAt")},
+        digest=spec["proposal"]["digest"],
+        name=f"{spec['proposal']['namespace']}/{spec['proposal']['name']}",
+        wanted=docket.digest,
+        recorded=obj["metadata"]["creationTimestamp"],
+    )
+
+
+def _record(gathered: Gathered, docket: Docket, ballot: Ballot, now: int) -> Plan:
+    """The entry that accepts or refuses the vote; what else follows waits until it is recorded."""
+    question = _question(docket, ballot)
+    closes = _FAR if docket.life.open else (docket.life.decided_at or 0)
+    reason = judge_vote(question, ballot, closes=closes, at=None)
+    if reason == Reason.VETO_NOT_ALLOWED:
+        reason = None  # another phase of the same vote may allow it: the tally judges
+    if reason == Reason.TOO_LATE and docket.life.phase == Phase.SUPERSEDED:
+        reason = Reason.OTHER_PROPOSAL
+    key = Key("Vote", gathered.obj["metadata"]["namespace"], gathered.obj["metadata"]["name"])
+    proposal = Key("GovernanceProposal", str(docket.fields["namespace"]), str(docket.fields["name"]))
+    if reason is None:
+        entry = _draft(gathered, docket, ballot.digest, None, "", now)
+        return Plan(chain=docket.constitution.chain, entries=(entry,), dirty=(proposal, key))
+    message = _explain(reason, gathered.obj, docket)
+    if docket.life.phase == Phase.SUPERSEDED:
+        message = f"spec.revision {docket.fields['revision']} was superseded by an amendment: vote on its digest"
+    subject = ballot.digest if _signature_holds(docket, ballot) else unsigned_subject(gathered.obj["metadata"]["uid"])
+    entry = _draft(gathered, docket, subject, reason, message, now)
+    plan = _plain(gathered.obj, reason, message, now, stalled=True)
+    return Plan(
+        chain=docket.constitution.chain,
+        entries=(entry,),
+        status={**(plan.status or {}), "digest": ballot.digest, "lastEntry": str(entry.entry_id)},
+        events=(Note("Warning", reason, message),),
+    )
+
+
+def _question(docket: Docket, ballot: Ballot) -> Question:
+    """What the voter was asked, in the vote's own domain if that votes, else in trustDomain."""
+    domain = str(ballot.statement.fields.get("domain"))
+    name = domain if domain in docket.histories else str(docket.fields["domain"])
+    return Question(
+        digest=docket.digest,
+        revision=int(docket.fields["revision"]),
+        type=str(docket.fields["type"]),
+        domain=name,
+        history=docket.histories[name],
+        opened=docket.opened,
+    )
+
+
+def _signature_holds(docket: Docket, ballot: Ballot) -> bool:
+    for history in docket.histories.values():
+        key = vote_key(history.at(ballot.recorded), ballot.holder, ballot.key_name)
+        try:
+            if key is not None and ballot.statement.verify(parse_public_key(key.public_key), ballot.signature):
+                return True
+        except KeyRefusedError:
+            continue
+    return False
+
+
+def _draft(gathered: Gathered, docket: Docket, subject: str, reason: str | None, message: str, now: int) -> Draft:
+    obj = gathered.obj
+    meta = obj["metadata"]
+    ballot = _ballot(obj, docket)
+    detail: dict[str, Any] = {
+        "statement": dict(ballot.statement.fields),
+        "signature": ballot.signature,
+        "recordedAt": format_time(ballot.recorded),
+    }
+    if reason is not None:
+        detail |= {"reason": str(reason), "message": message[:1024]}
+    latest = docket.constitution.latest
+    return Draft(
+        subject,
+        None,
+        VOTE_ACCEPTED if reason is None else VOTE_REFUSED,
+        {"kind": "Vote", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
+        Tether(latest.phase_id),
+        now * 1_000_000,
+        actor_id=ballot.holder,
+        question="vote.record",
+        about=[docket.digest],
+        detail=detail,
+    )
+
+
+def _refused(obj: Obj, entry: Recorded, now: int) -> Plan:
+    plan = _plain(obj, entry.detail["reason"], entry.detail["message"], now, stalled=True)
+    return Plan(status={**(plan.status or {}), "lastEntry": str(entry.entry_id)})
+
+
+def _shown(gathered: Gathered, docket: Docket, ballot: Ballot, entry: Recorded, now: int) -> Plan:
+    """How a recorded vote counts, by the tally as it stands (or as it was decided)."""
+    obj = gathered.obj
+    if entry.event_type == VOTE_REFUSED:
+        return _refused(obj, entry, now)
+    reason: str
+    if entry.payload["subject"].get("uid") != obj["metadata"]["uid"] and _is_other(entry, obj):
+        reason = Reason.DUPLICATE
+    else:
+        reason = judged(docket, gathered.at).get(ballot.digest, Reason.OTHER_PROPOSAL)
+    message = _explain(reason, obj, docket)
+    current = find_condition(obj.get("status"), ConditionType.COUNTED)
+    observations = _observations(reason, message)
+    fields = {
+        "digest": ballot.digest,
+        "recordedAt": entry.detail["recordedAt"],
+        "lastEntry": str(entry.entry_id),
+    }
+    flipped = reason != Reason.COUNTED and (current is None or current.get("reason") != reason)
+    return Plan(
+        status=status_with(obj, fields, observations, now=now),
+        events=(Note("Warning", reason, message),) if flipped else (),
+    )
+
+
+def _is_other(entry: Recorded, obj: Obj) -> bool:
+    """Whether the recorded vote was another object: a re-created object of the same name is the same vote."""
+    subject = entry.payload["subject"]
+    return (subject.get("namespace"), subject.get("name")) != (obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+
+def judged(docket: Docket, at: int) -> dict[str, str]:
+    """Why each recorded vote counts or not, by its digest."""
+    progress = docket.progress(at)
+    return {vote.ballot.digest: str(vote.reason) for tally in progress.tallies.values() for vote in tally.votes}
+
+
+def _observations(reason: str, message: str) -> list[Observation]:
+    counted = observe(ConditionType.COUNTED, reason == Reason.COUNTED, reason, message)
+    if reason == Reason.COUNTED or reason in _KEPT:
+        ready = Reason.COUNTED if reason == Reason.COUNTED else Reason.ACCEPTED
+        return [counted, observe(ConditionType.READY, True, ready, message)]
+    return [
+        counted,
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.STALLED, True, reason, message),
+    ]
