@@ -10,7 +10,19 @@ from typing import Annotated, Any, Literal
 
 from quorate.api.attestation import AttestationSpec, AttestationType
 from quorate.api.conditions import Reason
-from quorate.api.schema import Digest, KeyName, Model, NodeId, ProposalType, Revision, Signature, Time, some, within
+from quorate.api.schema import (
+    UUID4,
+    Digest,
+    KeyName,
+    Model,
+    ProposalType,
+    Revision,
+    Signature,
+    Time,
+    matching,
+    some,
+    within,
+)
 from quorate.api.trust_domain import DomainSignature, KeyPurpose
 from quorate.canonical import NotCanonicalError, canonical_bytes, format_time, parse_time
 from quorate.identity.ed25519 import parse_public_key
@@ -25,7 +37,7 @@ Spec = Mapping[str, Any]
 class Delegation(Model):
     """What a Delegation states."""
 
-    to: NodeId | Literal[""]
+    to: Annotated[str, matching(f"({UUID4})?", 36)]
     """The delegate; empty: the key revokes what it delegated."""
     types: Annotated[list[ProposalType], some(len(ProposalType))] | None = None
     """Proposal types that are delegated; absent or empty: none."""
