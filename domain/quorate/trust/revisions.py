@@ -78,7 +78,7 @@ def check_revision(
         name: metadata.name of the TrustDomain.
         spec: the candidate.
         history: what the log holds for this name.
-        pin: the configured digest of revision 1, if any.
+        pin: the configured digest of revision 1, if any; a chain that began otherwise takes nothing any more.
         now: Unix seconds; only recoveries depend on it.
         authorised_digests: results of executed Constitutional proposals.
         announcements: recoveries announced against this domain.
@@ -87,6 +87,10 @@ def check_revision(
         candidate = parse_domain(name, spec)
     except FormError as error:
         return Verdict(error.reason, str(error))
+    if history is not None and pin not in (None, history.accepted[0].revision.digest):
+        remembered = history.accepted[0].revision.digest
+        message = f"the log holds revision 1 {remembered}, but {candidate.subject_key} is pinned to {pin}"
+        return Verdict(Reason.PIN_MISMATCH, message)
     if history is not None and candidate.digest in {item.revision.digest for item in history.accepted}:
         return Verdict(Reason.ACCEPTED, "already accepted", unchanged=True, revision=candidate)
     refusal = _check_place(candidate, history, pin)

@@ -117,6 +117,13 @@ class TestRevisionOne:
         assert check(ONE, None, pin=revision(ONE).digest).accepted
         assert check(ONE, None, pin=OTHER).reason == "PinMismatch"
 
+    def test_pin_against_the_log(self) -> None:
+        """A pin set after another revision 1 was taken on first use stops that chain, whatever comes."""
+        for spec in (ONE, TWO, first(drift="Report")):
+            verdict = check(spec, history(ONE), pin=OTHER)
+            assert (verdict.reason, verdict.accepted, verdict.unchanged) == ("PinMismatch", False, False)
+        assert check(TWO, history(ONE), pin=revision(ONE).digest).accepted
+
     def test_recreated_with_another_revision_one(self) -> None:
         """The log remembers revision 1: another one is PinMismatch after delete and recreate, authorised or not."""
         rival = first(drift="Report")
