@@ -104,7 +104,7 @@ class Draft:
         document = {
             "entry_id": str(self.entry_id),
             "timestamp": format_timestamp(self.timestamp),
-            "event_type": self.event_type,
+            "event_type": str(self.event_type),  # an enum member is not a plain string
             "payload": payload,
         }
         if self.actor_id is not None:
