@@ -18,6 +18,7 @@ from quorate_operator.store.recorded import Recorded
 
 TOLERANCE_MICROS = 300 * 1_000_000
 """How far an event's time may be from its intake (audit.md, 5)."""
+MAX_SUBJECT_KEY_BYTES = 512
 
 
 def now_micros() -> int:
@@ -74,6 +75,10 @@ def item_of(draft: Draft) -> Item:
         content = draft.content
     except ValueError as error:
         raise Stalled("EntryRefused", str(error)) from error
+    # What an index key of Postgres can hold: found out here, it would fail every append sealed with this one.
+    if len(draft.subject_key.encode()) > MAX_SUBJECT_KEY_BYTES or "\0" in draft.subject_key:
+        rule = f"must have at most {MAX_SUBJECT_KEY_BYTES} bytes and hold no NUL"
+        raise Stalled("EntryRefused", f"subject key {draft.subject_key[:80]!r}: {rule}")
     about = tuple(sorted(set(draft.about)))
     return Item(draft.entry_id, draft.subject_key, draft.previous, draft.timestamp, about, content)
 

@@ -11,6 +11,7 @@ from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store import statements as sql
 from quorate_operator.store.batch import check_content, items_of, now_micros
+from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import (
     Connection,
@@ -27,7 +28,10 @@ _END = 2**63 - 1
 
 
 class PostgresLog:
-    """Port `Log`; `patience` seconds are spent on an unreachable database before an append fails."""
+    """Port `Log`, and the moving of what was taken in (`intake_key`).
+
+    `patience` seconds are spent on an unreachable database before an append fails.
+    """
 
     def __init__(
         self,
@@ -35,10 +39,11 @@ class PostgresLog:
         *,
         patience: float = 5.0,
         max_waiting: int = MAX_WAITING,
+        intake_key: bytes | None = None,
         clock: Callable[[], int] = now_micros,
     ) -> None:
         self._database = database
-        self._sealing = Sealing(database, clock=clock)
+        self._sealing = Sealing(database, intake_key=intake_key, clock=clock)
         self._patience = patience
         self._max_waiting = max_waiting
         self._sealers: dict[str, Sealer] = {}
@@ -48,11 +53,30 @@ class PostgresLog:
         items = items_of(drafts)
         given = dict(content or {})
         check_content(list(given.items()))
+        return await self._sealer(chain).append(items, given)
+
+    def _sealer(self, chain: str) -> Sealer:
         sealer = self._sealers.get(chain)
         if sealer is None:
             sealer = Sealer(chain, self._sealing.seal, patience=self._patience, max_waiting=self._max_waiting)
             self._sealers[chain] = sealer
-        return await sealer.append(items, given)
+        return sealer
+
+    async def drain(self, chain: str) -> list[Recorded]:
+        """Move up to a thousand entries that were taken in for the chain; those that are new in the log.
+
+        Rows that may not be sealed (no authentic HMAC, a rule of `append` broken) move to `audit_intake_refused` with
+        their reason instead. Errors as of `append`.
+        """
+        return await self._sealer(chain).drain()
+
+    async def backlog(self) -> dict[str, Backlog]:
+        """What was taken in and waits, by chain."""
+        return {row[0]: Backlog(*row[1:]) for row in await self._database.read(sql.BACKLOG)}
+
+    async def refused(self) -> int:
+        """How many entries that were taken in could not be sealed, ever."""
+        return int((await self._database.read(sql.REFUSED))[0][0])
 
     async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
         """Port `Log`."""
@@ -132,20 +156,34 @@ class PostgresContent:
 
 
 class PostgresStore:
-    """The store of one process: `log`, `content`, and the term under which it writes."""
+    """The store of one process: `log`, `content`, and the term under which it writes.
 
-    def __init__(self, dsn: str, *, patience: float = 5.0, connections: int = 6) -> None:
+    With `intake_key` (see `intake.read_key`) the leader also moves what was taken in.
+    """
+
+    def __init__(
+        self, dsn: str, *, patience: float = 5.0, connections: int = 6, intake_key: bytes | None = None
+    ) -> None:
         self.database = Database(dsn, connections=connections)
-        self.log = PostgresLog(self.database, patience=patience)
+        self.log = PostgresLog(self.database, patience=patience, intake_key=intake_key)
         self.content = PostgresContent(self.database)
-        self.take = self.database.take
         self.ping = self.database.ping
+        self.drainer = None if intake_key is None else Drainer(self.log)
 
     async def open(self) -> None:
         """Connect and check the schema; errors of `Database.open`."""
         await self.database.open()
 
+    async def take(self, holder: str) -> int:
+        """Port `Term`; from then on this process moves what was taken in."""
+        term = await self.database.take(holder)
+        if self.drainer is not None:
+            self.drainer.start()
+        return term
+
     async def close(self) -> None:
         """Finish what is under way, then disconnect."""
+        if self.drainer is not None:
+            await self.drainer.stop()
         await self.log.close()
         await self.database.close()

@@ -7,6 +7,7 @@ READ COMMITTED and row locks, never SERIALIZABLE: audit.md, 1 has the measuremen
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -16,10 +17,11 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from quorate.audit.merkle import Frontier
 from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
 from quorate_operator.store import statements as sql
-from quorate_operator.store.batch import Batch, Head, now_micros
+from quorate_operator.store.batch import Batch, Head, Item, now_micros
+from quorate_operator.store.intake import Waiting, set_aside, take_in
 from quorate_operator.store.migrate import check_schema, migrations
 from quorate_operator.store.recorded import Recorded
-from quorate_operator.store.sealer import Pending
+from quorate_operator.store.sealer import MAX_BATCH, Pending
 from quorate_operator.store.tiles import write_tiles
 
 _log = logging.getLogger(__name__)
@@ -48,7 +50,7 @@ class Database:
         """Connect and check the schema.
 
         Raises:
-            Stalled: `SchemaMissing`, `SchemaOlder`, `SchemaNewer`, `SchemaChanged`.
+            Stalled: `SchemaMissing`, `SchemaOlder`, `SchemaNewer`, `SchemaChanged`, `DatabaseDenied`.
             Transient: `DatabaseUnavailable`.
         """
         await self._pool.open()
@@ -70,8 +72,10 @@ class Database:
             async with self._pool.connection() as connection:
                 yield connection
         except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
-            message = (str(error) or type(error).__name__).splitlines()[0]
-            raise Transient("DatabaseUnavailable", message, retry_after=0.5) from error
+            raise Transient("DatabaseUnavailable", _first_line(error), retry_after=0.5) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            rule = "grant it quorate_app and quorate_sealer to lead, quorate_read to read"
+            raise Stalled("DatabaseDenied", f"this database user lacks a role: {_first_line(error)}; {rule}") from error
 
     async def read(self, query: str, *args: Any) -> list[Any]:
         """Rows of one query; asked again once, because a pooled connection may be of before a restart."""
@@ -106,6 +110,10 @@ class Database:
         return self.term
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 async def _rows(connection: Connection, query: str, args: Sequence[Any]) -> list[Any]:
     cursor = await connection.execute(query, args, binary=True)
     return await cursor.fetchall()
@@ -119,73 +127,138 @@ def check_term(row: Any, mine: int) -> None:
 
 
 class Sealing:
-    """Writes batches of one process; a `Seal` for the sealers of all chains."""
+    """Writes batches of one process; a `Seal` for the sealers of all chains.
 
-    def __init__(self, database: Database, *, clock: Callable[[], int] = now_micros) -> None:
+    Args:
+        database: where.
+        intake_key: with it, batches that drain also move what was taken in.
+        clock: Unix microseconds.
+    """
+
+    def __init__(
+        self, database: Database, *, intake_key: bytes | None = None, clock: Callable[[], int] = now_micros
+    ) -> None:
         self._database = database
+        self._intake_key = intake_key
         self._clock = clock
         self._known: set[str] = set()
 
     async def seal(self, chain: str, batch: Sequence[Pending]) -> None:
         """Port `Seal`: one transaction; outcomes are set only after it is durable."""
-        outcomes: list[list[Recorded] | OperatorError] = []
+        aside: list[Waiting] = []
         try:
             async with self._database.connection() as connection:
-                outcomes = await self._transact(connection, chain, batch)
+                outcomes = await self._transact(connection, chain, batch, aside)
         except psycopg.errors.UniqueViolation as error:
             raise Transient(
                 "Conflict", f"another chain recorded one of the entries: {error.diag.message_detail}"
             ) from error
-        except psycopg.errors.CheckViolation as error:
-            refusal = Stalled("EntryRefused", f"the database refused the batch: {error.diag.message_primary}")
-            outcomes = [refusal for _ in batch]
+        except (psycopg.errors.CheckViolation, psycopg.DataError) as error:
+            await self._divided(chain, batch, error)
+            return
         for pending, outcome in zip(batch, outcomes, strict=True):
             pending.outcome = outcome
+        for row in aside:
+            _log.error("taken in, not sealed: %s", row.reason, extra={"chain": chain, "entry": row.entry_id})
+
+    async def _divided(self, chain: str, batch: Sequence[Pending], error: psycopg.Error) -> None:
+        """The database refused a batch: seal its halves, so that only the append at fault is refused."""
+        if len(batch) == 1:
+            reason = (error.diag.message_primary or str(error)).splitlines()[0]
+            batch[0].outcome = Stalled("EntryRefused", f"the database refused the append: {reason}")
+            return
+        middle = len(batch) // 2
+        await self.seal(chain, batch[:middle])
+        await self.seal(chain, batch[middle:])
 
     async def _transact(
-        self, connection: Connection, chain: str, batch: Sequence[Pending]
+        self, connection: Connection, chain: str, batch: Sequence[Pending], aside: list[Waiting]
     ) -> list[list[Recorded] | OperatorError]:
-        head, recorded, subjects = await self._locked(connection, chain, batch)
-        start = head.size
-        work = Batch(chain, head, recorded=recorded, subjects=subjects, now=self._clock())
-        outcomes: list[list[Recorded] | OperatorError] = []
-        content: dict[str, bytes] = {}
-        for pending in batch:
-            try:
-                found, new = work.add(pending.items)
-            except OperatorError as error:
-                outcomes.append(error)
-                continue
-            if new:
-                pending.tried(found)
-                content.update(pending.content)
-            outcomes.append(found if new else pending.found(found))
-        if work.rows:
-            await write_batch(connection, chain, work, content, start, self._database.term)
-        return outcomes
-
-    async def _locked(
-        self, connection: Connection, chain: str, batch: Sequence[Pending]
-    ) -> tuple[Head, dict[UUID, Recorded], dict[str, UUID]]:
-        ids = [item.entry_id for pending in batch for item in pending.items]
-        keys = list({item.subject_key for pending in batch for item in pending.items})
+        drains = self._intake_key is not None and any(pending.drain for pending in batch)
         if chain not in self._known:
+            if all(pending.drain for pending in batch) and not await self._authentic(connection, chain, aside):
+                return [[] for _ in batch]
             # In a transaction of its own, before any lock: it makes partitions.
             await connection.execute(sql.MAKE_CHAIN, (chain,))
             await connection.commit()
             self._known.add(chain)
-        return await read_locked(connection, chain, ids, keys, self._database.term)
+        taken = await self._taken(connection, chain) if drains else []
+        items = [item for pending in batch for item in pending.items] + [row.item for row in taken if row.item]
+        head, recorded, subjects = await read_locked(connection, chain, items, self._database.term)
+        start = head.size
+        work = Batch(chain, head, recorded=recorded, subjects=subjects, now=self._clock())
+        moved = seal_taken(work, taken, aside)
+        content: dict[str, bytes] = {}
+        outcomes = [moved if pending.drain else seal_append(work, pending, content) for pending in batch]
+        if aside:
+            await set_aside(connection, chain, aside)
+        if work.rows:
+            await write_batch(connection, chain, work, content, start, self._database.term)
+        return outcomes
+
+    async def _authentic(self, connection: Connection, chain: str, aside: list[Waiting]) -> bool:
+        """Whether an authentic entry waits for a chain that may not exist; rows of a forger make no chain."""
+        if self._intake_key is None:
+            return False
+        check_term(await (await connection.execute(sql.LOCK_TERM, binary=True)).fetchone(), self._database.term)
+        rows = await take_in(connection, chain, self._intake_key, MAX_BATCH)
+        if any(row.item for row in rows):
+            await connection.rollback()
+            return True
+        aside.extend(rows)
+        await set_aside(connection, chain, rows)
+        return False
+
+    async def _taken(self, connection: Connection, chain: str) -> list[Waiting]:
+        """Rows of the intake, in the order in which they came; term and head are locked first, as always."""
+        assert self._intake_key is not None
+        check_term(await (await connection.execute(sql.LOCK_TERM, binary=True)).fetchone(), self._database.term)
+        await connection.execute(sql.LOCK_HEAD, (chain,))
+        return await take_in(connection, chain, self._intake_key, MAX_BATCH)
+
+
+def seal_append(work: Batch, pending: Pending, content: dict[str, bytes]) -> list[Recorded] | OperatorError:
+    """Place one append; its outcome once the batch is durable. Content of a new one is added to `content`."""
+    try:
+        found, new = work.add(pending.items)
+    except OperatorError as error:
+        return error
+    if not new:
+        return pending.found(found)
+    pending.tried(found)
+    content.update(pending.content)
+    return found
+
+
+def seal_taken(work: Batch, taken: Sequence[Waiting], aside: list[Waiting]) -> list[Recorded]:
+    """Place what was taken in; the new entries. Rows that may not be sealed go to `aside` with the reason."""
+    moved: list[Recorded] = []
+    for row in taken:
+        if row.item is None:
+            aside.append(row)
+            continue
+        try:
+            found, new = work.add([row.item], intake=row.intake_at)
+        except OperatorError as error:
+            aside.append(replace(row, reason=error.message))
+            continue
+        if new:
+            moved += found
+        elif found[0].header.content != row.content:
+            aside.append(replace(row, reason=f"entry {row.entry_id} is recorded with other content"))
+    return moved
 
 
 async def read_locked(
-    connection: Connection, chain: str, ids: Sequence[UUID], keys: Sequence[str], term: int
+    connection: Connection, chain: str, items: Sequence[Item], term: int
 ) -> tuple[Head, dict[UUID, Recorded], dict[str, UUID]]:
-    """Lock term and head; the entries among `ids` that are recorded, the last entry's id of each subject."""
+    """Lock term and head; the entries among `items` that are recorded, the last entry's id of each subject."""
+    ids, keys = [item.entry_id for item in items], list({item.subject_key for item in items})
     async with connection.pipeline():
         held = await connection.execute(sql.LOCK_TERM, binary=True)
         locked = await connection.execute(sql.LOCK_HEAD, (chain,), binary=True)
-        existing = await connection.execute(sql.RECORDED, (list(ids),), binary=True)
-        lasts = await connection.execute(sql.LAST_IDS, (list(keys),), binary=True)
+        existing = await connection.execute(sql.RECORDED, (ids,), binary=True)
+        lasts = await connection.execute(sql.LAST_IDS, (keys,), binary=True)
     check_term(await held.fetchone(), term)
     row = await locked.fetchone()
     if row is None:

@@ -6,16 +6,18 @@ earlier attempts tell an entry that this process wrote from one that was there b
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from quorate_operator.errors import OperatorError, Transient
+from quorate_operator.errors import OperatorError, Stalled, Transient
 from quorate_operator.store.batch import Item
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.recorded import Recorded
 
+_log = logging.getLogger(__name__)
 MAX_BATCH = 1_000
 MAX_WAITING = 10_000
 _FIRST_PAUSE = 0.05
@@ -24,13 +26,17 @@ _LONGEST_PAUSE = 0.5
 
 @dataclass(eq=False)
 class Pending:
-    """One append that waits. `attempts` are the records that were sent for it so far."""
+    """One append that waits, or (`drain`) the request to move what was taken in.
+
+    `attempts` are the records that were sent for it so far.
+    """
 
     items: Sequence[Item]
     content: Bytes
     future: asyncio.Future[list[Recorded]]
     attempts: dict[UUID, set[bytes]] = field(default_factory=dict)
     outcome: list[Recorded] | OperatorError | None = None
+    drain: bool = False
 
     def tried(self, recorded: Sequence[Recorded]) -> None:
         """Remember what is about to be written."""
@@ -70,13 +76,19 @@ class Sealer:
         """Wait until the items are durable, or known to be refused."""
         if self._waiting + len(items) > self._max_waiting:
             raise Transient("LogBusy", f"{self._waiting} entries wait for chain {self._chain_id}", retry_after=1.0)
-        pending = Pending(items, content, asyncio.get_running_loop().create_future())
-        self._queue.append(pending)
         self._waiting += len(items)
+        return await self._settled(Pending(items, content, asyncio.get_running_loop().create_future()))
+
+    async def drain(self) -> list[Recorded]:
+        """Move one batch of what was taken in for the chain into the log; the entries that were recorded."""
+        return await self._settled(Pending((), {}, asyncio.get_running_loop().create_future(), drain=True))
+
+    async def _settled(self, pending: Pending) -> list[Recorded]:
+        self._queue.append(pending)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
-        # A caller that goes away must not cancel what may be half written.
-        return await asyncio.shield(pending.future)
+        # A caller that goes away cancels its own future only, never what may be half written.
+        return await pending.future
 
     async def close(self) -> None:
         """Wait for what is under way."""
@@ -99,8 +111,13 @@ class Sealer:
                 await self._persist(batch)
             except OperatorError as error:
                 self._settle(batch, error)
+            except Exception as error:  # noqa: BLE001 - whatever it was, callers must not wait for ever
+                _log.exception("chain %s: sealing failed", self._chain_id)
+                self._settle(batch, Stalled("InternalError", f"sealing failed: {type(error).__name__}"))
             except BaseException:
-                self._settle(batch, Transient("DatabaseUnavailable", "the sealer was stopped"))
+                self._settle([*batch, *self._queue], Transient("DatabaseUnavailable", "the sealer was stopped"))
+                self._queue.clear()
+                self._waiting = 0
                 raise
             else:
                 self._settle(batch, Transient("DatabaseUnavailable", "the sealer gave no outcome"))

@@ -10,10 +10,16 @@ SELECT epoch, size, chain_hash, frontier, sealed_at FROM quorate.chain_head WHER
 """
 MAKE_CHAIN = "SELECT quorate.make_chain(%s)"
 MAKE_PARTITIONS = "SELECT quorate.make_partition(%s, n) FROM generate_series(%s::bigint, %s::bigint) n"
-RECORDED = """
-SELECT e.chain_id, e.seq, e.entry_id, e.record
-FROM quorate.audit_event_id i JOIN quorate.audit_entry e USING (chain_id, seq) WHERE i.event_id = ANY(%s)
+# LATERAL … LIMIT 1 below: one index probe in the one partition that holds the row, whatever the planner believes of the
+# tables; a plain join may become a hash join over every partition of every chain.
+_ENTRY = """
+JOIN LATERAL (
+    SELECT e.entry_id, e.record FROM quorate.audit_entry e WHERE e.chain_id = i.chain_id AND e.seq = i.seq LIMIT 1
+) e ON true
 """
+RECORDED = f"""
+SELECT i.chain_id, i.seq, e.entry_id, e.record FROM quorate.audit_event_id i {_ENTRY} WHERE i.event_id = ANY(%s)
+"""  # noqa: S608 - constants
 LAST_IDS = "SELECT subject_key, entry_id FROM quorate.audit_subject WHERE subject_key = ANY(%s)"
 INSERT_ENTRIES = """
 WITH row AS (
@@ -41,15 +47,13 @@ MOVE_HEAD = """
 UPDATE quorate.chain_head SET epoch = %s, size = %s, chain_hash = %s, frontier = %s, sealed_at = %s, term = %s
 WHERE chain_id = %s AND size = %s
 """
-HEADS = """
-SELECT e.chain_id, e.seq, e.entry_id, e.record, s.subject_key
-FROM quorate.audit_subject s JOIN quorate.audit_entry e USING (chain_id, seq) WHERE s.subject_key = ANY(%s)
-"""
-ABOUT = """
-SELECT e.chain_id, e.seq, e.entry_id, e.record FROM quorate.audit_about a
-JOIN quorate.audit_entry e USING (chain_id, seq) WHERE a.digest = %s
-ORDER BY 1, 2
-"""
+HEADS = f"""
+SELECT i.chain_id, i.seq, e.entry_id, e.record, i.subject_key
+FROM quorate.audit_subject i {_ENTRY} WHERE i.subject_key = ANY(%s)
+"""  # noqa: S608 - constants
+ABOUT = f"""
+SELECT i.chain_id, i.seq, e.entry_id, e.record FROM quorate.audit_about i {_ENTRY} WHERE i.digest = %s ORDER BY 1, 2
+"""  # noqa: S608 - constants
 CHAINS = "SELECT chain_id, epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE size > 0 ORDER BY chain_id"
 HEAD = "SELECT epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE chain_id = %s AND size > 0"
 ENTRIES = """

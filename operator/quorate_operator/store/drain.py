@@ -1,0 +1,99 @@
+"""Moves what was taken in: looks which chains have entries waiting and has their sealers take them.
+
+It asks the queue itself and never remembers how far it came: a transaction that commits late is simply found later.
+Not LISTEN/NOTIFY: a notifying transaction commits under a lock of the whole database.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from quorate_operator.errors import LostLeadership, OperatorError
+from quorate_operator.store.recorded import Recorded
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """What waits for one chain: how many entries, and when (Unix µs) the oldest was taken in."""
+
+    count: int
+    oldest: int
+
+    def age(self, now: int) -> float:
+        """Seconds that the oldest waits; for the metric, the alert and the limit of audit.md, 1."""
+        return max(0, now - self.oldest) / 1e6
+
+
+class Source(Protocol):
+    """Where entries wait."""
+
+    async def backlog(self) -> dict[str, Backlog]:
+        """What waits, by chain."""
+        ...
+
+    async def drain(self, chain: str) -> list[Recorded]:
+        """Move a batch of it."""
+        ...
+
+
+class Drainer:
+    """The task that drains, on the leader.
+
+    Args:
+        source: the log.
+        busy: seconds between two looks after something was found.
+        idle: the longest time between two looks; the wait doubles from `busy` up to it.
+    """
+
+    def __init__(self, source: Source, *, busy: float = 0.005, idle: float = 0.25) -> None:
+        self.report: Callable[[Mapping[str, Backlog]], None] | None = None
+        """Called with the backlog at each look; the hook of the backlog's metrics."""
+        self._source = source
+        self._busy = busy
+        self._idle = idle
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin, unless it runs."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="intake")
+
+    def wake(self) -> None:
+        """Look now: for whoever committed an entry in this process and does not want to wait for the next look."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """End; what waits is moved by whoever leads next."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        pause = self._busy
+        while True:
+            try:
+                found = await self._look()
+            except LostLeadership as error:
+                _log.warning("the intake is left to the next leader: %s", error.message)
+                return
+            except OperatorError as error:
+                _log.warning("the intake waits: %s", error.message, extra={"reason": error.reason})
+                found = False
+            pause = self._busy if found else min(2 * pause, self._idle)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+            self._wake.clear()
+
+    async def _look(self) -> bool:
+        """One look at the queue; whether anything was moved."""
+        backlog = await self._source.backlog()
+        if self.report is not None:
+            self.report(backlog)
+        moved = await asyncio.gather(*(self._source.drain(chain) for chain in backlog))
+        return any(moved)
