@@ -97,7 +97,7 @@ def test_a_next_revision_is_linked_to_the_one_before(quorate: Quorate, fleet: Pa
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda spec: spec["members"][0].update(role="Emperor"), "spec.members.0.role"),
+        (lambda spec: spec["members"][0].update(role="Emperor"), "spec.members[0].role"),
         (lambda spec: spec["members"][0].update(weight=10_001), "10001"),
         (lambda spec: spec["voting"]["Standard"].update(quorumBasisPoints=10_001), "10001"),
         (lambda spec: spec["members"][0]["keys"][0].update(publicKey="A" * 43), "low order"),
