@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from quorate_operator.checkpoints import Checkpoints
 from quorate_operator.config import Config
 from quorate_operator.election import Election
 from quorate_operator.errors import Fatal, OperatorError
@@ -176,12 +177,19 @@ class Operator:
         metrics.LEADER.set(1)
         resync = Resync(client, view, planner, health)
         watch = watching.Watch(view, routes, planner, health, resync.request)
+        checkpoints = Checkpoints(
+            store.log,
+            self.config.log_keys,
+            self.config.checkpoint_seconds,
+            lambda chain: planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2])),
+        )
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),
             "resync": asyncio.create_task(resync.run(), name="resync"),
             "election": asyncio.create_task(election.hold(), name="election"),
             "events": asyncio.create_task(recorder.run(), name="events"),
+            "checkpoints": asyncio.create_task(checkpoints.run(), name="checkpoints"),
             "gauges": asyncio.create_task(_gauges(view, store, health), name="gauges"),
             "stop": asyncio.create_task(stop.wait(), name="stop"),
         }

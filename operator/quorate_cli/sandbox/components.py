@@ -151,6 +151,7 @@ def operator(plan: Plan, *, node_id: str, dsn: str, pins: Mapping[str, str]) -> 
         f"--node-id={node_id}",
         f"--kubeconfig={plan.layout.state / 'operator.kubeconfig'}",
         f"--log-keys={plan.layout.state / 'log-keys'}",
+        "--checkpoint-seconds=5",
         f"--lease-seconds={OPERATOR_LEASE_SECONDS}",
         f"--http=127.0.0.1:{plan.ports['operator']}",
         *(f"--pin={domain}={digest}" for domain, digest in sorted(pins.items())),

@@ -182,10 +182,10 @@ class Dockets:
         return self._statements[digest]
 
     def _of(self, entries: Sequence[Recorded]) -> dict[str, Ballot]:
-        """Accepted votes by subject key."""
+        """Votes by subject key, refused ones too: the tally gives each its reason again."""
         found = {}
         for entry in entries:
-            if entry.event_type != VOTE_ACCEPTED:
+            if entry.event_type not in (VOTE_ACCEPTED, VOTE_REFUSED):
                 continue
             key = str(entry.entry_id)
             if key not in self._ballots:

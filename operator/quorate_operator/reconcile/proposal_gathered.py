@@ -40,7 +40,7 @@ class Gathered:
     """Everything about one proposal at second `at`.
 
     `live` is the statement of the live spec, `docket` the newest revision that was opened. `unseen` are votes that
-    must be recorded first. `evidence` are the bundle's bytes once the vote is decided; `projections` make the ConfigMaps.
+    must be recorded first. `evidence` are the bundle's bytes once decided; `projections` make the ConfigMaps.
     """
 
     obj: Obj

@@ -26,7 +26,7 @@ def now_micros() -> int:
     return time.time_ns() // 1000
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Item:
     """What an entry needs to be sealed, whether it came directly or by intake."""
 
@@ -38,7 +38,7 @@ class Item:
     content: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Row:
     """One new row of the log."""
 
@@ -147,7 +147,7 @@ class Batch:
         Raises:
             Stalled: `LogBehind` or `EntryRefused`; the batch is as before.
         """
-        existing = [self._recorded[item.entry_id] for item in items if item.entry_id in self._recorded]
+        existing = [found for item in items if (found := self._recorded.get(item.entry_id))]
         if existing:
             return existing, False
         self._check(items, self._now if intake is None else intake)

@@ -212,8 +212,8 @@ class Sealing:
     async def _taken(self, connection: Connection, chain: str) -> list[Waiting]:
         """Rows of the intake, in the order in which they came; term and head are locked first, as always."""
         assert self._intake_key is not None
-        check_term(await (await connection.execute(sql.LOCK_TERM, binary=True)).fetchone(), self._database.term)
-        await connection.execute(sql.LOCK_HEAD, (chain,))
+        locked = await connection.execute(sql.LOCK_TERM_AND_HEAD, (chain,), binary=True)
+        check_term(await locked.fetchone(), self._database.term)
         return await take_in(connection, chain, self._intake_key, MAX_BATCH)
 
 
@@ -255,15 +255,14 @@ async def read_locked(
     """Lock term and head; the entries among `items` that are recorded, the last entry's id of each subject."""
     ids, keys = [item.entry_id for item in items], list({item.subject_key for item in items})
     async with connection.pipeline():
-        held = await connection.execute(sql.LOCK_TERM, binary=True)
-        locked = await connection.execute(sql.LOCK_HEAD, (chain,), binary=True)
+        locked = await connection.execute(sql.LOCK_TERM_AND_HEAD, (chain,), binary=True)
         existing = await connection.execute(sql.RECORDED, (ids,), binary=True)
         lasts = await connection.execute(sql.LAST_IDS, (keys,), binary=True)
-    check_term(await held.fetchone(), term)
     row = await locked.fetchone()
     if row is None:
         raise Stalled("ChainUnknown", f"chain {chain} has no head row")
-    epoch, size, chain_hash, frontier, sealed_at = row
+    check_term(row, term)
+    epoch, size, chain_hash, frontier, sealed_at = row[2:]
     head = Head(epoch, size, chain_hash, Frontier.decode(size, frontier), sealed_at)
     recorded = {r[2]: found_row(r) for r in await existing.fetchall()}
     return head, recorded, dict(await lasts.fetchall())
@@ -276,29 +275,23 @@ async def write_batch(
     rows, head = work.rows, work.head
     size = start + len(rows)
     about = [(name, row.recorded.sequence) for row in rows for name in row.found_by]
-    last = {row.subject_key: row for row in rows}
     if (size - 1) // PARTITION_WIDTH != (start - 1) // PARTITION_WIDTH:
         number = (size - 1) // PARTITION_WIDTH
         # The next one too: two ahead of the last entry (audit.md, 10).
         await connection.execute(sql.MAKE_PARTITIONS, (chain, number, number + 2))
-    async with connection.pipeline():
-        columns = (
-            [r.recorded.sequence for r in rows],
-            [r.recorded.entry_id for r in rows],
-            [r.subject_key for r in rows],
-            [r.recorded.record for r in rows],
-            [r.leaf for r in rows],
-            [r.chain for r in rows],
-        )
-        await connection.execute(sql.INSERT_ENTRIES, (chain, *columns))
-        subjects = ([r.recorded.entry_id for r in last.values()], [r.recorded.sequence for r in last.values()])
-        await connection.execute(sql.UPSERT_SUBJECTS, (list(last), *subjects, chain))
-        if about:
-            await connection.execute(sql.INSERT_ABOUT, ([d for d, _ in about], [s for _, s in about], chain))
-        if content:
-            await connection.execute(sql.INSERT_CONTENT, (list(content), list(content.values())))
-        state = (head.epoch, head.size, head.chain, head.frontier.encode(), head.sealed_at, term)
-        moved = await connection.execute(sql.MOVE_HEAD, (*state, chain, start))
+    columns = (
+        [r.recorded.sequence for r in rows],
+        [r.recorded.entry_id for r in rows],
+        [r.subject_key for r in rows],
+        [r.recorded.record for r in rows],
+        [r.leaf for r in rows],
+        [r.chain for r in rows],
+    )
+    names = ([name for name, _ in about], [sequence for _, sequence in about])
+    state = (head.epoch, head.size, head.chain, head.frontier.encode(), head.sealed_at, term)
+    if content:
+        await connection.execute(sql.INSERT_CONTENT, (list(content), list(content.values())))
+    moved = await connection.execute(sql.WRITE_BATCH, (chain, *columns, chain, *names, *state, chain, start))
     if moved.rowcount != 1:
         raise LostLeadership(f"the head of chain {chain} moved under its lock")
     await write_tiles(connection, chain, start, size)

@@ -5,8 +5,9 @@ TAKE_TERM = """
 UPDATE quorate.leader_term SET term = term + 1, holder = %s, taken_at = clock_timestamp() RETURNING term
 """
 LOCK_TERM = "SELECT term, holder FROM quorate.leader_term FOR SHARE"
-LOCK_HEAD = """
-SELECT epoch, size, chain_hash, frontier, sealed_at FROM quorate.chain_head WHERE chain_id = %s FOR UPDATE
+LOCK_TERM_AND_HEAD = """
+SELECT t.term, t.holder, h.epoch, h.size, h.chain_hash, h.frontier, h.sealed_at
+FROM quorate.leader_term t, quorate.chain_head h WHERE h.chain_id = %s FOR SHARE OF t FOR UPDATE OF h
 """
 MAKE_CHAIN = "SELECT quorate.make_chain(%s)"
 MAKE_PARTITIONS = "SELECT quorate.make_partition(%s, n) FROM generate_series(%s::bigint, %s::bigint) n"
@@ -21,31 +22,30 @@ RECORDED = f"""
 SELECT i.chain_id, i.seq, e.entry_id, e.record FROM quorate.audit_event_id i {_ENTRY} WHERE i.event_id = ANY(%s)
 """  # noqa: S608 - constants
 LAST_IDS = "SELECT subject_key, entry_id FROM quorate.audit_subject WHERE subject_key = ANY(%s)"
-INSERT_ENTRIES = """
+# One statement, because each costs a batch of one as much as all its hashing.
+WRITE_BATCH = """
 WITH row AS (
     SELECT %s::text AS chain_id, u.* FROM unnest(%s::bigint[], %b::uuid[], %s::text[], %b::bytea[], %b::bytea[],
     %b::bytea[]) AS u(seq, entry_id, subject_key, record, leaf, chain_hash)
 ), ids AS (
     INSERT INTO quorate.audit_event_id (event_id, chain_id, seq) SELECT entry_id, chain_id, seq FROM row
+), entries AS (
+    INSERT INTO quorate.audit_entry (chain_id, seq, entry_id, subject_key, record, leaf, chain_hash)
+    SELECT chain_id, seq, entry_id, subject_key, record, leaf, chain_hash FROM row
+), subjects AS (
+    INSERT INTO quorate.audit_subject (subject_key, entry_id, seq, chain_id)
+    SELECT DISTINCT ON (subject_key) subject_key, entry_id, seq, chain_id FROM row ORDER BY subject_key, seq DESC
+    ON CONFLICT (subject_key) DO UPDATE
+    SET entry_id = excluded.entry_id, seq = excluded.seq, chain_id = excluded.chain_id
+), about AS (
+    INSERT INTO quorate.audit_about (digest, seq, chain_id)
+    SELECT a.digest, a.seq, %s::text FROM unnest(%s::text[], %s::bigint[]) AS a(digest, seq)
 )
-INSERT INTO quorate.audit_entry (chain_id, seq, entry_id, subject_key, record, leaf, chain_hash)
-SELECT chain_id, seq, entry_id, subject_key, record, leaf, chain_hash FROM row
-"""
-UPSERT_SUBJECTS = """
-INSERT INTO quorate.audit_subject AS s (subject_key, entry_id, seq, chain_id)
-SELECT u.*, c.chain_id FROM unnest(%s::text[], %b::uuid[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
-ON CONFLICT (subject_key) DO UPDATE SET entry_id = excluded.entry_id, seq = excluded.seq, chain_id = excluded.chain_id
-"""
-INSERT_ABOUT = """
-INSERT INTO quorate.audit_about (digest, seq, chain_id)
-SELECT u.*, c.chain_id FROM unnest(%s::text[], %s::bigint[]) u, (SELECT %s::text AS chain_id) c
+UPDATE quorate.chain_head SET epoch = %s, size = %s, chain_hash = %s, frontier = %s, sealed_at = %s, term = %s
+WHERE chain_id = %s AND size = %s
 """
 INSERT_CONTENT = """
 INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(%s::text[], %b::bytea[]) ON CONFLICT DO NOTHING
-"""
-MOVE_HEAD = """
-UPDATE quorate.chain_head SET epoch = %s, size = %s, chain_hash = %s, frontier = %s, sealed_at = %s, term = %s
-WHERE chain_id = %s AND size = %s
 """
 HEADS = f"""
 SELECT i.chain_id, i.seq, e.entry_id, e.record, i.subject_key
