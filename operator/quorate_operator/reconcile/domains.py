@@ -45,8 +45,10 @@ class Domains:
         self._chains: dict[str, str] = {}
         self._cache: dict[str, Constitution] = {}
 
-    async def get(self, context: Context, names: Iterable[str]) -> dict[str, Constitution]:
-        """The constitution of each name that has an accepted revision."""
+    async def get(
+        self, context: Context, names: Iterable[str], *, even_unpinned: bool = False
+    ) -> dict[str, Constitution]:
+        """The constitution of each name that has an accepted revision, and that does not contradict its pin."""
         wanted = set(names)
         if wanted - self._chains.keys():
             self._chains |= {head.chain_id.partition("/")[2]: head.chain_id for head in await context.log.chains()}
@@ -61,7 +63,10 @@ class Domains:
                 if cached is None:
                     continue
                 self._cache[name] = cached
-            found[name] = cached
+            pin = context.config.pins.get(key)
+            # A chain that began with another revision than the pin is nobody's constitution here (PinMismatch).
+            if even_unpinned or pin is None or cached.history.accepted[0].revision.digest == pin:
+                found[name] = cached
         return found
 
 

@@ -62,7 +62,7 @@ class TrustDomains:
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
         """One query for the heads, one for refusals, and one more only for a revision that is not accepted yet."""
         objects = {key: obj for key in keys if (obj := context.view.get(key)) is not None}
-        constitutions = await self._domains.get(context, [key.name for key in objects])
+        constitutions = await self._domains.get(context, [key.name for key in objects], even_unpinned=True)
         refusals = await context.log.heads([unsigned_subject(obj["metadata"]["uid"]) for obj in objects.values()])
         return {
             key: await self._one(key, obj, constitutions.get(key.name), refusals, context)
@@ -171,7 +171,8 @@ def _accept(gathered: Gathered, verdict: Verdict, now: int) -> Plan:
         ACCEPTED,
         _subject(gathered.obj),
         Tether(revision.phase_id),
-        now * 1_000_000,
+        # A clock that was set back must not make a revision older than the one before it.
+        max(now, 0 if constitution is None else constitution.history.accepted[-1].recorded) * 1_000_000,
         question="trustdomain.accept",
         about=[revision.digest],
         detail=detail,
@@ -234,9 +235,14 @@ def _keep(gathered: Gathered, now: int) -> Plan:
     assert constitution is not None
     latest = constitution.latest
     fields = _in_force(gathered, constitution, now)
+    written = gathered.obj["spec"]["revision"]
+    current = written == latest.revision
+    message = f"revision {latest.revision} is in force" + (
+        "" if current else f"; spec holds the older revision {written}"
+    )
     observations: list[Observation] = [
-        observe(ConditionType.AUTHORIZED, True, Reason.AUTHORIZED, f"revision {latest.revision} is authorised"),
-        observe(ConditionType.READY, True, Reason.READY, f"revision {latest.revision} is in force"),
+        observe(ConditionType.AUTHORIZED, True, Reason.AUTHORIZED, f"revision {written} is authorised"),
+        observe(ConditionType.READY, current, Reason.READY if current else Reason.SUPERSEDED, message),
     ]
     if constitution.forked:
         message = "two authorised revisions with one number exist: the admins must sign the next one"
