@@ -32,7 +32,9 @@ class Figure:
 
     def emit(self) -> bool:
         """Print the line; the answer is `ok`."""
-        bound = f"{'>=' if self.at_least else '<='} {self.budget:g}{' x baseline' if self.of_ratio else ' ' + self.unit}"
+        bound = (
+            f"{'>=' if self.at_least else '<='} {self.budget:g}{' x baseline' if self.of_ratio else ' ' + self.unit}"
+        )
         line = {
             "name": self.name,
             "value": round(self.value, 3),

@@ -28,7 +28,7 @@ class Health:
 
     def problems(self) -> list[str]:
         """Why the process should be restarted; empty while it lives."""
-        now, problems = self.clock(), []
+        now, problems = self.clock(), list[str]()
         if now - self.started < self.beat_seconds:
             return problems
         if not self.leader:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 _SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TOKEN_SECONDS = 60.0
@@ -113,7 +114,7 @@ def _pem(path: Path, entry: dict[str, Any], field: str) -> str | None:
     if data := entry.get(f"{field}-data"):
         return base64.b64decode(data).decode()
     if name := entry.get(field):
-        file = path.parent / name
+        file = path.parent / str(name)
         if not file.exists():
             raise KubeconfigError(f"kubeconfig {path}: {field}: {name} does not exist")
         return file.read_text()
