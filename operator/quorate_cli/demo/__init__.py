@@ -27,7 +27,7 @@ def demo(
     down: Annotated[bool, typer.Option("--down", help="Take the sandbox down at the end.")] = False,
 ) -> None:
     """Tell the whole story on a real API server and a real Postgres; ends with an error if a step does not come out."""
-    place = folder or Path(tempfile.mkdtemp(prefix="quorate-demo-"))
+    place = (folder or Path(tempfile.mkdtemp(prefix="quorate-demo-"))).resolve()
     shutil.copytree(find_examples(), place, dirs_exist_ok=True)
     sandbox = Sandbox(name)
     stage = Stage(place)

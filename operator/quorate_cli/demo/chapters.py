@@ -27,8 +27,8 @@ def up(scene: Scene) -> None:
     place = scene.put_programs_on_path()
     stage.say(
         f"""Everything happens in {scene.folder}: a copy of examples/fleet, and in bin/ the programs that are used.
-        First the members make keys, and two of three admins' signatures make a constitution out of the template.
-        Who can write to the cluster will not matter: what matters is the digest of this document, the pin."""
+        First the members make keys, and the admins' signatures make a constitution out of the template. Who can
+        write to the cluster will not matter: what matters is the digest of this document, the pin."""
     )
     stage.export({"PATH": f"{place}:$PATH"})
     stage.run("quorate domain create -f trustdomain.yaml --keys keys --make-keys --sign --dry-run -o yaml > fleet.yaml")
@@ -65,6 +65,7 @@ def ready(scene: Scene) -> None:
     )
     scene.start_heartbeats("fleet")
     stage.run("kubectl wait td,mn,dc --all --for=condition=Ready --timeout=60s")
+    stage.run("kubectl wait td/fleet --for=jsonpath='{.status.members.verified}'=5 --timeout=30s")
     stage.run("kubectl get quorate -A", said=["memory-rules", "fleet"])
 
 
@@ -146,11 +147,11 @@ def _refusals(scene: Scene, offline: str) -> None:
 def execute(scene: Scene) -> None:
     """Adopted becomes executed; the evidence is verified offline; two attempts to get around a vote fail."""
     stage = scene.stage
-    stage.say("The timelock of 2 s passes, and the change comes into force:")
+    stage.say("The timelock passes, and the change comes into force:")
     stage.run(f"kubectl wait gp/{PROPOSAL} --for=jsonpath='{{.status.phase}}'=Executed --timeout=60s")
     stage.run("kubectl wait dc/memory-rules --for=condition=Ready --timeout=30s")
     stage.run("quorate contract show memory-rules", said=["72 GiB"], within=10)
-    stage.run(f"quorate proposal show {PROPOSAL} -o wide", said=["Executed", "Early"])
+    stage.run(f"quorate proposal show {PROPOSAL} -o wide", said=["Executed", "approve 8000"])
     stage.say(
         """The evidence is one file: every revision of the constitution, the electorate, the question, every vote,
         and the log's entries; the proof shows that the log holds those. Whoever has the pin needs neither cluster
@@ -189,15 +190,21 @@ def _usurp(scene: Scene) -> None:
 def _replace_content(scene: Scene) -> None:
     stage = scene.stage
     stage.say(
-        "What is in force lies in an immutable ConfigMap named by its digest. Somebody puts another in its place:"
+        """What is in force lies in an immutable ConfigMap named by its digest. Deleted, it is back before anybody
+        can put another in its place; so the intruder stops the operator's process for that moment:"""
     )
-    stage.run("CONTENT=$(kubectl get dc memory-rules -o jsonpath='{.status.inForce.contentRef}')\n"
-              "kubectl get cm $CONTENT -n quorate-system -o yaml \\\n"
-              "  | sed 's/72 GiB/96 GiB/' | kubectl replace --force -f -")  # fmt: skip
-    stage.run("kubectl get events --field-selector reason=Drifted", said=["Drifted"], within=20)
-    stage.run('kubectl get dc memory-rules -o jsonpath=\'{.status.conditions[?(@.type=="Drifted")].message}{"\\n"}\'')
+    stage.export({"OPERATOR": str(scene.sandbox.pid("operator"))}, apply=True)
     content = "$(kubectl get dc memory-rules -o jsonpath='{.status.inForce.contentRef}')"
-    stage.run(f'kubectl get cm "{content}" -n quorate-system -o jsonpath=\'{{.data.content}}\' | grep -o "[0-9]* GiB"',
+    stage.run(
+        "kill -STOP $OPERATOR\n"
+        f"kubectl get cm {content} -n quorate-system -o yaml \\\n"
+        "  | sed 's/72 GiB/96 GiB/' | kubectl replace --force -f -\n"
+        "kill -CONT $OPERATOR",
+        said=["replaced"],
+    )
+    stage.run("kubectl get events --field-selector reason=Drifted", said=["Drifted"], within=30)
+    stage.run('kubectl get dc memory-rules -o jsonpath=\'{.status.conditions[?(@.type=="Drifted")].message}{"\\n"}\'')
+    stage.run(f'kubectl get cm {content} -n quorate-system -o jsonpath=\'{{.data.content}}\' | grep -o "[0-9]* GiB"',
               said=["72 GiB"], within=20)  # fmt: skip
 
 

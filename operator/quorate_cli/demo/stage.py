@@ -93,8 +93,10 @@ class Stage:
         with self._console.status(what):
             yield
 
-    def export(self, values: Mapping[str, str]) -> None:
-        """Show how the reader sets these variables."""
+    def export(self, values: Mapping[str, str], *, apply: bool = False) -> None:
+        """Show how the reader sets these variables; `apply`: and set them for all later commands."""
+        if apply:
+            self.use(values)
         self._line("\n" + "\n".join(f"$ export {name}={value}" for name, value in values.items()), style=_COMMAND)
 
     def suggest(self, commands: Sequence[str]) -> None:
