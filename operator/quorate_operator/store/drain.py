@@ -87,7 +87,8 @@ class Drainer:
                 found = False
             pause = self._busy if found else min(2 * pause, self._idle)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                async with asyncio.timeout(pause):  # not wait_for: until Python 3.12 it may swallow a cancellation
+                    await self._wake.wait()
             self._wake.clear()
 
     async def _look(self) -> bool:
