@@ -1,9 +1,10 @@
-"""docs/formats.md, derived again from the page alone: by its own words first, then by the code."""
+"""docs/formats.md: each example is derived again, by Quorate's code and by the page's own rules."""
 
 import base64
 import json
 import re
 import struct
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ from uuid import NAMESPACE_DNS, uuid5
 
 import pytest
 import rfc8785
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from quorate.audit.checkpoint import open_checkpoint
-from quorate.audit.entry import check_content
-from quorate.audit.merkle import verify_inclusion
+from quorate.audit.entry import check_content, content_hash
+from quorate.audit.ids import entry_id
 from quorate.audit.record import Record
 from quorate.canonical import parse_json, parse_time
-from quorate.contracts.content import Content
-from quorate.contracts.patch import Target, successor
+from quorate.contracts.content import NULL_DIGEST, Content
+from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import (
     Statement,
     act_statement,
@@ -31,254 +32,285 @@ from quorate.identity.statements import (
     vote_statement,
 )
 from quorate.identity.vkey import parse_verifier_key
-from quorate.trust.domain import DomainRevision, parse_domain
+from quorate.trust.domain import AcceptedRevision, DomainHistory, DomainRevision, parse_domain
 from quorate.trust.heartbeat import judge_heartbeat
-from quorate.trust.revisions import announcement_verdict, cancellation_verdict, check_revision
+from quorate.trust.revisions import announcement_verdict, check_revision, signers
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/formats.md").read_text()
-EXAMPLES = dict(re.findall(r"<!-- example: (\w+) -->\n(.*?)<!-- end -->", PAGE, re.DOTALL))
-STATEMENTS = [name for name, body in EXAMPLES.items() if "| payloadType |" in body]
-FIELDS = dict(re.findall(r"^\| (\w+) \| (meshId, .+?) \|$", PAGE, re.MULTILINE))
-TREE = r"root `([0-9a-f]{64})`; the log key is `(\S+)`, its seed `([0-9a-f]{64})`"
-
-
-def blocks(name: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)\n```", EXAMPLES[name], re.DOTALL)
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+MESH, DOMAIN = "mesh.example", "fleet"
+EXAMPLES = ("trustdomain", "proposal", "removal", "vote", "act", "attestation", "heartbeat", "recovery")
+KIND = {name: "proposal" if name == "removal" else name for name in EXAMPLES}
+PROPOSAL_NAMES = {"proposal": "lower-ceiling", "removal": "drop-warning"}
 
 
-def rows(text: str) -> dict[str, str]:
-    return dict(re.findall(r"^\| ([\w ]+) \| `(.*)` \|$", text, re.MULTILINE))
+@cache
+def fences() -> dict[str, str]:
+    """The content of each fenced block by what stands behind its language."""
+    found = re.findall(r"^```(?:json|text) ([^\n]+)\n(.*?)\n```$", PAGE, re.MULTILINE | re.DOTALL)
+    assert len(found) == len(dict(found))
+    return dict(found)
 
 
-def shape(name: str) -> dict[str, Any]:
-    """The object of an example."""
-    document: dict[str, Any] = json.loads(blocks(name, "json")[0])
-    return document
+def obj(info: str) -> Any:
+    return json.loads(fences()[info])
 
 
-def spec(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = shape(name)["spec"]
-    return found
+def facts(info: str) -> dict[str, str]:
+    """The two-column table that follows a block: name → the first `code` of the value."""
+    rest = PAGE.split(f" {info}\n", 1)[1].split("\n```\n", 1)[1]
+    rows = re.match(r"\n(?:\|[^\n]*\|\n)+", rest)
+    assert rows is not None
+    return dict(re.findall(r"^\| ([^|`]+) \| `([^`]+)`", rows[0], re.MULTILINE))
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the table under a header line, without backquotes."""
+    lines = PAGE.split(header + "\n", 1)[1].splitlines()[1:]
+    table = lines[: next(i for i, line in enumerate(lines) if not line.startswith("|"))]
+    return [[cell.strip().strip("`") for cell in line.strip("|").split(" | ")] for line in table]
+
+
+def seed(name: str) -> Ed25519PrivateKey:
+    seeds = {row[0]: row[1] for row in rows("| key | seed (hexadecimal) | public key |")}
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seeds[name]))
+
+
+def plain(data: bytes) -> str:
+    return base64.b64encode(data).decode().rstrip("=")
 
 
 def digest(data: bytes) -> str:
-    return "sha256:" + sha256(data).hexdigest()
+    return f"sha256:{sha256(data).hexdigest()}"
 
 
-def raw(text: str) -> bytes:
-    return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+def by_code(name: str) -> Statement:
+    """The statement of an example's object, by Quorate's code."""
+    spec = obj(f"object {name}")
+    match KIND[name]:
+        case "trustdomain":
+            return trust_domain_statement(DOMAIN, spec)
+        case "proposal":
+            return proposal_statement(MESH, "governance", PROPOSAL_NAMES[name], spec)
+        case "vote":
+            return vote_statement(MESH, spec)
+        case "act":
+            return act_statement(MESH, DOMAIN, spec)
+        case "attestation":
+            return attestation_statement(MESH, spec)
+        case "heartbeat":
+            return heartbeat_statement(MESH, DOMAIN, spec)
+        case _:
+            return recovery_statement(MESH, DOMAIN, spec)
 
 
-def domain() -> DomainRevision:
-    return parse_domain("acme", spec("trustdomain"))
-
-
-def rebuilt(name: str) -> Statement:
-    """The statement that the code builds from an example's object."""
-    document = shape(name)
-    inner = document.get("spec", document)
-    place = document.get("metadata", {})
+def by_page(name: str) -> bytes:
+    """The payload of an example's object, by the page's table of fields and nothing of Quorate's code."""
+    spec = obj(f"object {name}")
     if name == "trustdomain":
-        return trust_domain_statement(place["name"], inner)
-    if name == "proposal":
-        return proposal_statement("mesh", place["namespace"], place["name"], inner)
+        spec.pop("signatures")
+        return rfc8785.dumps({**spec, "name": DOMAIN})
+    table = dict(rows("| statement | fields |"))
+    fields = set(re.findall(r"\w+", table[KIND[name]]))
+    around = {"meshId": MESH, "namespace": "governance", "name": PROPOSAL_NAMES.get(name)}
+    around["domain"] = spec.get("trustDomain") or spec.get("domain") or DOMAIN
+    if "rationale" in spec:
+        around["rationaleDigest"] = digest(spec["rationale"].encode())
     if name == "vote":
-        return vote_statement("mesh", inner)
-    if name in ("attestation", "delegation"):
-        return attestation_statement("mesh", inner)
-    make = {"heartbeat": heartbeat_statement, "recovery": recovery_statement}.get(name, act_statement)
-    return make("mesh", "acme", inner)
+        around["proposalDigest"] = spec["proposal"]["digest"]
+    return rfc8785.dumps({field: value for field, value in {**spec, **around}.items() if field in fields})
 
 
-def test_every_kind_has_an_example() -> None:
-    """Each kind of statement, each act, the electorate, content, Lease, log and proof have one."""
-    kinds = {"trustdomain", "proposal", "vote", "attestation", "heartbeat", "recovery"}
-    acts = {"endorse", "stop", "withdraw", "cancelrecovery"}
-    assert set(FIELDS) == {*kinds - {"trustdomain"}, "act"}
-    assert set(STATEMENTS) == {*kinds, *acts, "delegation"}
-    assert set(EXAMPLES) == {*STATEMENTS, "lease", "electorate", "genesis", "content", "log", "proof"}
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_payloads(name: str) -> None:
+    """Each payload on the page is what the code signs, and what the table of fields and RFC 8785 give."""
+    payload = fences()[f"payload {name}"].encode()
+    assert by_code(name).payload == payload
+    assert by_page(name) == payload
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
-class TestStatement:
-    def test_by_the_words_of_the_page(self, name: str) -> None:
-        """Payload, digest, key and signature follow from each other without any of this project's code."""
-        payload, item = blocks(name, "text")[0].encode(), rows(EXAMPLES[name])
-        assert rfc8785.dumps(json.loads(payload)) == payload
-        assert item["digest"] == digest(payload)
-        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(item["seed"]))
-        assert private.public_key().public_bytes_raw() == raw(item["publicKey"])
-        kind = item["payloadType"].encode()
-        envelope = b" ".join([b"DSSEv1", str(len(kind)).encode(), kind, str(len(payload)).encode(), payload])
-        assert private.sign(envelope) == raw(item["signature"])
-        assert (len(item["publicKey"]), len(item["signature"])) == (43, 86)
-
-    def test_by_the_code(self, name: str) -> None:
-        """The object rebuilds to the payload, and its signature verifies."""
-        statement, item = rebuilt(name), rows(EXAMPLES[name])
-        assert statement.payload.decode() == blocks(name, "text")[0]
-        assert (statement.payload_type, statement.digest) == (item["payloadType"], item["digest"])
-        assert statement.verify(raw(item["publicKey"]), item["signature"])
-        assert item["signature"] in json.dumps(shape(name))
-
-    def test_fields_are_those_of_the_table(self, name: str) -> None:
-        """A payload holds no field that the table does not list for its kind."""
-        statement = rebuilt(name)
-        if statement.kind != "trustdomain":
-            assert set(statement.fields) <= set(FIELDS[statement.kind].split(", "))
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_signatures(name: str) -> None:
+    """Payload type, signed bytes, digest and signature of each example follow from payload and seed."""
+    told, payload = facts(f"payload {name}"), fences()[f"payload {name}"].encode()
+    statement, key = by_code(name), seed(told["key"])
+    prefix = f"DSSEv1 {len(told['payloadType'])} {told['payloadType']} {len(payload)} "
+    assert told["payloadType"] == f"application/vnd.quorate.{KIND[name]}.v1+json" == statement.payload_type
+    assert told["signed bytes"] == prefix.strip()
+    assert statement.signing_bytes == prefix.encode() + payload
+    assert told["digest"] == digest(payload) == statement.digest
+    assert told["signature"] == plain(key.sign(prefix.encode() + payload))
+    assert statement.verify(key.public_key().public_bytes_raw(), told["signature"])
 
 
-class TestTogether:
-    """The examples belong to one another."""
-
-    def test_domain_is_accepted(self) -> None:
-        """The TrustDomain is accepted, by its pin too."""
-        pin = rows(EXAMPLES["trustdomain"])["digest"]
-        assert check_revision("acme", spec("trustdomain"), None, pin=pin, now=0).accepted
-
-    def test_keys_are_the_domains(self) -> None:
-        """Each object is signed by the key that its keyName binds."""
-        for name in ("proposal", "vote", "attestation", "delegation", "withdraw"):
-            fields = rebuilt(name).fields
-            member = fields.get("proposer") or fields.get("voter") or fields.get("attester") or fields.get("by")
-            key = domain().members[member].key("Vote", fields["keyName"])
-            assert key is not None
-            assert key.public_key == rows(EXAMPLES[name])["publicKey"]
-        for name in ("endorse", "stop", "cancelrecovery"):
-            fields = rebuilt(name).fields
-            assert fields["by"] == fields["keyName"]
-            assert domain().admins[fields["by"]] == raw(rows(EXAMPLES[name])["publicKey"])
-
-    def test_digests_bind(self) -> None:
-        """Vote and acts name the proposal, the cancellation names the recovery, the recovery the domain."""
-        proposal = rebuilt("proposal").digest
-        for name in ("vote", "endorse", "stop", "withdraw"):
-            assert rebuilt(name).fields["proposalDigest"] == proposal
-        assert rebuilt("cancelrecovery").fields["proposalDigest"] == rebuilt("recovery").digest
-        assert rebuilt("recovery").fields["previousDigest"] == domain().digest
-
-    def test_rationale(self) -> None:
-        """The rationale is bound by the digest of its UTF-8 bytes."""
-        assert rebuilt("proposal").fields["rationaleDigest"] == digest(spec("proposal")["rationale"].encode())
-
-    def test_patch_value_null_is_kept(self) -> None:
-        """The example shows the null that must not be dropped."""
-        assert '"value":null' in blocks("proposal", "text")[0]
-
-    def test_recovery_and_its_cancellation_hold(self) -> None:
-        """The recovery may be announced, and the act cancels it."""
-        recovery = rebuilt("recovery")
-        assert announcement_verdict(recovery, shape("recovery")["signatures"], domain()) is None
-        assert cancellation_verdict(recovery, [shape("cancelrecovery")], domain()) is None
-
-    def test_heartbeat_and_its_lease(self) -> None:
-        """The Lease's annotation is the heartbeat, and it verifies."""
-        lease, beat = shape("lease"), shape("heartbeat")
-        assert parse_json(lease["metadata"]["annotations"]["quorate.dev/heartbeat"]) == beat
-        now = parse_time(beat["renewTime"])
-        assert judge_heartbeat(domain(), beat["nodeId"], beat, {beat["challenge"]}, now=now).verified
+@pytest.mark.parametrize("name", sorted({*EXAMPLES} - {"trustdomain", "recovery"}))
+def test_objects_carry_their_signature(name: str) -> None:
+    """The `signature` in each object is the one that is derived."""
+    assert obj(f"object {name}")["signature"] == facts(f"payload {name}")["signature"]
 
 
-@pytest.mark.parametrize("name", ["electorate", "genesis", "content"])
-def test_document_and_digest(name: str) -> None:
-    """The text is canonical and the digest is of its bytes."""
-    data = blocks(name, "text")[0].encode()
-    assert rfc8785.dumps(json.loads(data)) == data
-    assert f"digest `{digest(data)}`" in EXAMPLES[name]
+def test_keys() -> None:
+    """Each public key on the page is that of its seed, in 43 characters that the code reads back."""
+    for name, _, public in rows("| key | seed (hexadecimal) | public key |"):
+        raw = seed(name).public_key().public_bytes_raw()
+        assert public == plain(raw)
+        assert len(public) == 43
+        assert parse_public_key(public) == raw
 
 
-def test_electorate_is_the_domains() -> None:
-    """The electorate follows from the TrustDomain of the page."""
-    assert domain().electorate.document == json.loads(blocks("electorate", "text")[0])
+def test_verifier_keys() -> None:
+    """Each C2SP verifier key follows from name, algorithm and key by the page's rule."""
+    for key, name, algorithm, text in rows("| key | name | algorithm | verifier key |"):
+        typed = bytes.fromhex(algorithm) + seed(key).public_key().public_bytes_raw()
+        identity = sha256(name.encode() + b"\n" + typed).digest()[:4].hex()
+        assert text == f"{name}+{identity}+{base64.b64encode(typed).decode()}"
+        assert str(parse_verifier_key(text)) == text
 
 
-def test_content_follows_from_the_proposal() -> None:
-    """The genesis is the domain's contract, the base is its clause, and the change leads to the content."""
-    genesis = Content.parse(blocks("genesis", "text")[0].encode())
-    assert domain().contracts[genesis.contract_id]["genesisDigest"] == genesis.digest
-    change = spec("proposal")["change"]
-    assert change["baseDigest"] == digest(rfc8785.dumps(dict(genesis.clauses["1"])))
-    second = parse_time("2026-02-05T12:00:00Z")
-    proposal = rebuilt("proposal").digest
-    result = successor(genesis, Target("1"), change, proposal_digest=proposal, executed_at=second)
-    assert result.data.decode() == blocks("content", "text")[0]
+def revision() -> DomainRevision:
+    return parse_domain(DOMAIN, obj("object trustdomain"))
 
 
-def test_member_keys_of_c2sp() -> None:
-    """Key ids of log and Witness keys follow from name, algorithm and key."""
-    texts = set(re.findall(r'"([^\s"+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/=]+)"', EXAMPLES["trustdomain"]))
-    assert len(texts) == 2
-    for text in texts:
-        name, identifier, blob = text.split("+", 2)
-        assert sha256(name.encode() + b"\n" + raw(blob)).hexdigest()[:8] == identifier
+def test_the_revision_is_accepted() -> None:
+    """The TrustDomain of the page is authorised by its two admins and equal to its pin."""
+    spec = obj("object trustdomain")
+    verdict = check_revision(DOMAIN, spec, None, pin=facts("payload trustdomain")["digest"], now=0)
+    assert verdict.accepted
+    assert signers(by_code("trustdomain"), spec["signatures"], revision().admins) == {"admin-one", "admin-two"}
 
 
-def records() -> list[tuple[bytes, dict[str, str]]]:
-    """Content and table of each record."""
-    contents = blocks("log", "text")[:-1]
-    tables = [rows(part) for part in EXAMPLES["log"].split("its content:")[1:]]
-    return [(content.encode(), table) for content, table in zip(contents, tables, strict=True)]
+def test_electorate() -> None:
+    """The electorate on the page is that of the TrustDomain on the page: learners and forks are not in it."""
+    text = fences()["electorate"].encode()
+    electorate = revision().electorate
+    assert rfc8785.dumps(electorate.document) == text
+    assert f"Digest: `{digest(text)}`" in PAGE
+    assert electorate.digest == digest(text)
+    votes = [item["nodeId"] for item in obj("object trustdomain")["members"] if item["role"] != "TrustFork"]
+    assert [item["nodeId"] for item in json.loads(text)["members"]] == sorted(votes)
 
 
-class TestLog:
-    def test_records(self) -> None:
-        """Id, entry_hash, header, leaf and chain hash follow from the content and the numbers in the table."""
-        namespace, before = uuid5(NAMESPACE_DNS, "quorate.dev"), bytes(32)
-        assert len(records()) == 2
-        for content, table in records():
-            document = json.loads(content)
-            check_content(document)
-            assert rfc8785.dumps(document) == content
-            assert document["payload"]["subject"]["key"] == table["subject key"]
-            previous = document["payload"]["previous"] or ""
-            assert document["entry_id"] == str(uuid5(namespace, f"{table['subject key']}/{previous}"))
-            entry_hash = sha256(b"loa-commons:audit:QuorateEntry:1.0.0" + content).digest()
-            assert table["entry_hash"] == entry_hash.hex()
-            chain = b"mesh/acme"
-            numbers = struct.pack(">IQq", int(table["epoch"]), int(table["sequence"]), int(table["sealed"]))
-            header = b"\x01" + struct.pack(">H", len(chain)) + chain + numbers + before + entry_hash
-            assert (table["header"], table["previous"]) == (header.hex(), before.hex())
-            leaf = sha256(b"\x00" + header + content).digest()
-            before = sha256(b"quorate.dev/chain/v1\x00" + before + leaf).digest()
-            assert (table["leaf hash"], table["chain hash"]) == (leaf.hex(), before.hex())
-            record = Record.decode(header + content)
-            assert (record.chain_id, record.content) == ("mesh/acme", content)
+def test_contract_content() -> None:
+    """The genesis on the page is the one that the TrustDomain lists, and the proposals are based on its clauses."""
+    text = fences()["contract"].encode()
+    content = Content.parse(text)
+    assert content.digest == digest(text) == obj("object trustdomain")["contracts"][0]["genesisDigest"]
+    assert f"Digest: `{content.digest}`; clause 2.1: `{content.clause_digest('2.1')}`" in PAGE
+    assert f"a clause that does not exist: `{digest(b'null')}`" in PAGE
+    assert digest(b"null") == NULL_DIGEST
+    for name, clause in (("proposal", "2.1"), ("removal", "2.2")):
+        base = digest(rfc8785.dumps(json.loads(text)["clauses"][clause]))
+        assert obj(f"object {name}")["change"]["baseDigest"] == base == content.clause_digest(clause)
 
-    def test_what_the_entries_are_about(self) -> None:
-        """The subjects are the domain and the vote of the page."""
-        first, second = (json.loads(content)["payload"] for content, _ in records())
-        assert (first["subject"]["key"], first["about"]) == (domain().subject_key, [domain().digest])
-        assert (second["subject"]["key"], second["about"]) == (rebuilt("vote").digest, [rebuilt("proposal").digest])
 
-    def test_checkpoint(self) -> None:
-        """The root is that of the two leaves; the note is signed by the domain's log key."""
-        found = re.search(TREE, EXAMPLES["log"])
-        assert found is not None
-        root, key, seed = found.groups()
-        left, right = (bytes.fromhex(table["leaf hash"]) for _, table in records())
-        assert sha256(b"\x01" + left + right).hexdigest() == root
-        text, _, line = blocks("log", "text")[-1].rpartition("\n\n")
-        text += "\n"
-        assert text == f"mesh/acme\n2\n{base64.b64encode(bytes.fromhex(root)).decode()}\n"
-        name, identifier, blob = key.split("+", 2)
-        mark, signer, signature = line.split(" ")
-        assert (mark, signer, raw(signature)[:4].hex()) == ("—", name, identifier)
-        Ed25519PublicKey.from_public_bytes(raw(blob)[1:]).verify(raw(signature)[4:], text.encode())
-        private = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(seed))
-        assert private.public_key().public_bytes_raw() == raw(blob)[1:]
-        assert domain().log_keys == (key,)
+def test_acts_and_votes_bind_the_proposal() -> None:
+    """Vote and act of the page name the digest of its proposal."""
+    told = facts("payload proposal")["digest"]
+    assert obj("object vote")["proposal"]["digest"] == told == obj("object act")["proposalDigest"]
 
-    def test_proof(self) -> None:
-        """The proof holds record 1, its path leads to the checkpoint's root, and the checkpoint opens."""
-        (chain,) = shape("proof")["chains"]
-        (item,) = chain["entries"]
-        content, table = records()[1]
-        record = base64.b64decode(item["record"], validate=True)
-        assert record == bytes.fromhex(table["header"]) + content
-        checkpoint = open_checkpoint(
-            chain["checkpoint"], [parse_verifier_key(domain().log_keys[0])], origin=chain["origin"]
-        )
-        path = [base64.b64decode(step, validate=True) for step in item["path"]]
-        leaf = sha256(b"\x00" + record).digest()
-        verify_inclusion(leaf=leaf, index=item["index"], size=checkpoint.size, proof=path, root=checkpoint.root)
-        assert chain["checkpoint"] == blocks("log", "text")[-1] + "\n"
+
+def test_heartbeat_lease() -> None:
+    """The Lease carries the signed heartbeat of the page, and a Machine key of the node signed it."""
+    lease, heartbeat = obj("lease"), obj("object heartbeat")
+    assert json.loads(lease["metadata"]["annotations"]["quorate.dev/heartbeat"]) == heartbeat
+    assert "quorate.dev/heartbeat" in lease["metadata"]["labels"]
+    now = parse_time(heartbeat["renewTime"])
+    beat = judge_heartbeat(revision(), heartbeat["nodeId"], heartbeat, {heartbeat["challenge"]}, now=now)
+    assert beat.verified
+    assert beat.key_name == "machine"
+
+
+def test_recovery_travels_in_an_attestation() -> None:
+    """The recovery in its Attestation is the announcement of the page, and it may be announced."""
+    spec = obj("attestation Recovery")
+    assert spec["statement"] == obj("object recovery")
+    assert attestation_statement(MESH, spec).verify(seed("bob").public_key().public_bytes_raw(), spec["signature"])
+    assert announcement_verdict(by_code("recovery"), spec["statement"]["signatures"], revision()) is None
+
+
+def test_cancellation_travels_in_an_attestation() -> None:
+    """The cancellation in its Attestation names the recovery's digest and is signed by the admin that it names."""
+    spec = obj("attestation CancelRecovery")
+    (act,) = spec["statement"]["acts"]
+    assert act["proposalDigest"] == facts("payload recovery")["digest"]
+    assert act["by"] == act["keyName"]
+    assert act_statement(MESH, DOMAIN, act).verify(revision().admins[act["by"]], act["signature"])
+    assert attestation_statement(MESH, spec).verify(seed("bob").public_key().public_bytes_raw(), spec["signature"])
+
+
+def hashed(text: str) -> bytes:
+    return bytes.fromhex(text.removeprefix("sha256:"))
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_log_records(index: int) -> None:
+    """Entry id, entry hash, header, leaf and chain hash follow from the content by the page's rules and the code."""
+    content, told = fences()[f"content {index}"].encode(), facts(f"content {index}")
+    entry = parse_json(content)
+    assert rfc8785.dumps(entry) == content
+    check_content(entry)
+    key = entry["payload"]["subject"]["key"]
+    assert told["entry_id"] == entry["entry_id"] == str(uuid5(uuid5(NAMESPACE_DNS, "quorate.dev"), f"{key}/"))
+    assert entry_id(key, None) == uuid5(uuid5(NAMESPACE_DNS, "quorate.dev"), f"{key}/")
+    assert told["entry_hash"] == digest(b"loa-commons:audit:QuorateEntry:1.0.0" + content)
+    previous = hashed(told["previous chain hash"])
+    assert previous == (bytes(32) if index == 0 else hashed(facts("content 0")["chain hash"]))
+    chain = f"{MESH}/{DOMAIN}".encode()
+    header = b"\x01" + struct.pack(">H", len(chain)) + chain
+    header += struct.pack(">IQq", int(told["epoch"]), int(told["sequence"]), int(told["sealed time"]))
+    header += previous + hashed(told["entry_hash"])
+    assert told["header"] == header.hex()
+    assert told["leaf"] == digest(b"\0" + header + content)
+    assert told["chain hash"] == digest(b"quorate.dev/chain/v1\0" + previous + hashed(told["leaf"]))
+    record = Record.decode(header + content)
+    assert (record.sequence, record.content, record.entry_hash) == (index, content, content_hash(content))
+
+
+def test_checkpoint() -> None:
+    """The checkpoint covers both records and is signed by the log key of the TrustDomain."""
+    note = fences()["checkpoint"] + "\n"
+    leaves = [hashed(facts(f"content {index}")["leaf"]) for index in (0, 1)]
+    root = sha256(b"\x01" + leaves[0] + leaves[1]).digest()
+    assert f"root `sha256:{root.hex()}`" in PAGE
+    text = f"{MESH}/{DOMAIN}\n2\n{base64.b64encode(root).decode()}\n"
+    key = parse_verifier_key(revision().log_keys[0])
+    line = base64.b64encode(key.key_id + seed("log").sign(text.encode())).decode()
+    assert note == f"{text}\n— {key.name} {line}\n"
+    assert open_checkpoint(note, [key], origin=f"{MESH}/{DOMAIN}").root == root
+
+
+def test_the_entry_accepts_the_revision() -> None:
+    """The first entry of the page is about the TrustDomain of the page and names the digest of its signatures."""
+    spec = obj("object trustdomain")
+    detail = parse_json(fences()["content 0"])["payload"]["detail"]
+    assert detail["digest"] == facts("payload trustdomain")["digest"]
+    assert detail["signatures"] == digest(rfc8785.dumps(spec["signatures"]))
+    history = DomainHistory([AcceptedRevision(revision(), 0)])
+    assert history.agrees_with([detail["digest"]])
+
+
+def test_proof() -> None:
+    """The proof holds entry 1 as it was sealed, and its path leads to the root of the checkpoint."""
+    (chain,) = obj("proof")["chains"]
+    (entry,) = chain["entries"]
+    assert chain["checkpoint"] == fences()["checkpoint"] + "\n"
+    record = base64.b64decode(entry["record"], validate=True)
+    assert record == bytes.fromhex(facts("content 1")["header"]) + fences()["content 1"].encode()
+    (left,) = [base64.b64decode(step, validate=True) for step in entry["path"]]
+    assert left == hashed(facts("content 0")["leaf"])
+    root = sha256(b"\x01" + left + sha256(b"\x00" + record).digest()).digest()
+    assert chain["checkpoint"].split("\n")[:3] == [chain["origin"], "2", base64.b64encode(root).decode()]
+
+
+def test_every_block_is_checked() -> None:
+    """No example stands on the page that no test derives."""
+    known = {f"{part} {name}" for name in EXAMPLES for part in ("object", "payload")}
+    known |= {
+        "attestation Recovery",
+        "attestation CancelRecovery",
+        "lease",
+        "electorate",
+        "contract",
+        "checkpoint",
+        "proof",
+    }
+    assert set(fences()) == known | {"content 0", "content 1"}
