@@ -35,6 +35,7 @@ from quorate_operator.selfcheck import check_cluster
 from quorate_operator.view import View
 
 if TYPE_CHECKING:
+    from quorate_operator.store.drain import Backlog
     from quorate_operator.store.ports import Content, Log
 
 _log = logging.getLogger(__name__)
@@ -83,9 +84,17 @@ async def open_postgres(config: Config) -> Store:
     Raises:
         Stalled, Transient: see `Database.open`.
     """
-    from quorate_operator.store.log import PostgresStore  # noqa: PLC0415 - tests of the frame run without it
+    from quorate_operator.store.intake import read_key  # noqa: PLC0415 - tests of the frame run without it
+    from quorate_operator.store.log import PostgresStore  # noqa: PLC0415 - as above
 
-    store = PostgresStore(config.dsn)
+    key = None
+    try:
+        key = read_key(config.log_keys)
+    except OperatorError as error:
+        _log.info(error.message, extra={"reason": error.reason})
+    store = PostgresStore(config.dsn, intake_key=key)
+    if store.drainer is not None:
+        store.drainer.report = _show_intake
     try:
         await store.open()
     except BaseException:
@@ -272,6 +281,12 @@ async def _drain(planner: Planner, task: "asyncio.Task[Any]") -> None:
             await asyncio.shield(task)
     except TimeoutError:
         _log.warning("the last pass did not finish in %g s", _DRAIN_SECONDS, extra={"reason": "DrainTimeout"})
+
+
+def _show_intake(backlog: "Mapping[str, Backlog]") -> None:
+    now = time.time_ns() // 1000
+    metrics.INTAKE_WAITING.set(sum(waiting.count for waiting in backlog.values()))
+    metrics.INTAKE_AGE.set(max((waiting.age(now) for waiting in backlog.values()), default=0))
 
 
 async def _gauges(view: View, store: Store, health: Health) -> None:

@@ -20,3 +20,5 @@ LOOP_LAG = Gauge("quorate_event_loop_lag_seconds", "How late a one-second timer 
 LEADER = Gauge("quorate_leader", "1 while this process leads.", registry=REGISTRY)
 TERM = Gauge("quorate_leader_term", "Term taken from Postgres.", registry=REGISTRY)
 OBJECTS = Gauge("quorate_watched_objects", "Objects in the view.", ["kind"], registry=REGISTRY)
+INTAKE_WAITING = Gauge("quorate_intake_waiting", "Entries taken in that wait to be sealed.", registry=REGISTRY)
+INTAKE_AGE = Gauge("quorate_intake_age_seconds", "How long the oldest entry taken in waits.", registry=REGISTRY)

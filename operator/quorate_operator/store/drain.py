@@ -75,16 +75,18 @@ class Drainer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pause = self._busy
+        pause, told = self._busy, ""
         while True:
             try:
                 found = await self._look()
+                told = ""
             except LostLeadership as error:
                 _log.warning("the intake is left to the next leader: %s", error.message)
                 return
             except OperatorError as error:
-                _log.warning("the intake waits: %s", error.message, extra={"reason": error.reason})
-                found = False
+                if told != error.reason:  # once, not at every look while it lasts
+                    _log.warning("the intake waits: %s", error.message, extra={"reason": error.reason})
+                found, told = False, error.reason
             pause = self._busy if found else min(2 * pause, self._idle)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):  # not wait_for: until Python 3.12 it may swallow a cancellation
