@@ -11,7 +11,7 @@ from quorate_cli.sandbox import postgres
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
 from quorate_operator.errors import OperatorError
-from quorate_operator.store import migrate
+from quorate_operator.store import intake, migrate
 
 Obj = dict[str, Any]
 _PLURALS = {"ValidatingAdmissionPolicy": "validatingadmissionpolicies"}
@@ -114,6 +114,7 @@ def install_database(layout: Layout) -> None:
     try:
         migrate.migrate(dsn)
         migrate.create_login(dsn, OPERATOR_ROLE)
+        intake.make_key(layout.state / "log-keys")
     except OperatorError as error:
         raise SandboxError(str(error)) from None
     postgres.allow_logins(layout, migrate.ROLES)
