@@ -16,12 +16,14 @@ from tests.contract.server import Server
 CALLERS, SECONDS = 64, 4.0
 
 
-def _draft(key: str) -> Draft:
+def draft_of(key: str) -> Draft:
+    """A first entry of its subject, of about 600 bytes."""
     return Draft(key, None, "governance.vote.accepted", {"kind": "Vote", "name": "v"}, Tether("0"),
                  time.time_ns() // 1000, detail={"statement": "x" * 300})  # fmt: skip
 
 
-async def _rate(call: Callable[[str], Awaitable[object]]) -> tuple[float, list[float]]:
+async def rate_of(call: Callable[[str], Awaitable[object]], callers: int = CALLERS) -> tuple[float, list[float]]:
+    """Calls per second and each call's milliseconds, by `callers` at once, each call with a key of its own."""
     latencies: list[float] = []
     end = time.perf_counter() + SECONDS
 
@@ -33,7 +35,7 @@ async def _rate(call: Callable[[str], Awaitable[object]]) -> tuple[float, list[f
             count += 1
 
     begun = time.perf_counter()
-    await asyncio.gather(*(caller(number) for number in range(CALLERS)))
+    await asyncio.gather(*(caller(number) for number in range(callers)))
     return len(latencies) / (time.perf_counter() - begun), latencies
 
 
@@ -46,16 +48,16 @@ async def _measure(server: Server) -> Iterator[Figure]:
         await pool.wait()
 
         async def insert(key: str) -> None:
-            draft = _draft(key)
+            draft = draft_of(key)
             async with pool.connection() as connection:
                 await connection.execute("INSERT INTO bench.plain VALUES (%s, %s)", (draft.entry_id, draft.content))
 
-        plain, _ = await _rate(insert)
+        plain, _ = await rate_of(insert)
     store = PostgresStore(dsn)
     await store.open()
     await store.take("bench")
-    await store.log.append("bench", [_draft("warm")])
-    rate, latencies = await _rate(lambda key: store.log.append("bench", [_draft(key)]))
+    await store.log.append("bench", [draft_of("warm")])
+    rate, latencies = await rate_of(lambda key: store.log.append("bench", [draft_of(key)]))
     await store.close()
     name = f"plain one-row-per-commit INSERT, {CALLERS} callers"
     return iter([

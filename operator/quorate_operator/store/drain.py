@@ -50,7 +50,7 @@ class Drainer:
         idle: the longest time between two looks; the wait doubles from `busy` up to it.
     """
 
-    def __init__(self, source: Source, *, busy: float = 0.005, idle: float = 0.25) -> None:
+    def __init__(self, source: Source, *, busy: float = 0.02, idle: float = 0.25) -> None:
         self.report: Callable[[Mapping[str, Backlog]], None] | None = None
         """Called with the backlog at each look; the hook of the backlog's metrics."""
         self._source = source
