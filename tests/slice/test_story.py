@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from quorate.canonical import digest_of_bytes, parse_time
+from quorate_cli.domain import add_signature
 from quorate_cli.main import run
 from quorate_cli.place import READER
 from quorate_cli.sandbox import binaries
