@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from quorate.canonical import encode_base64, parse_time
 from quorate.identity.statements import act_statement
-from quorate.proposals.votes import Record, vote_key
+from quorate.proposals.votes import Record, in_force_from, vote_key
 from quorate.trust.domain import DomainHistory
 
 
@@ -62,7 +62,7 @@ def threshold_reached(
     An endorsement's key has to be in force at that second too; adminThreshold is that of the revision then in force.
     """
     signed = [(act.recorded, key) for act in acts if _is(act, kind, digest) if (key := admin_key(history, act))]
-    seconds = {opened, *(second for second, _ in signed), *(item.recorded for item in history.accepted)}
+    seconds = {opened, *(second for second, _ in signed), *in_force_from(history)}
     for second in sorted(item for item in seconds if opened <= item <= until):
         if endorsed(history, signed, second, keep=kind != "Endorse"):
             return second

@@ -66,7 +66,7 @@ class Count:
         spared: bool = False,
     ) -> None:
         self._question, self._end, self._spared = question, end, spared
-        self._ballots = Arrivals([item for item in ballots if judge_vote(question, item, closes=end, at=None) is None])
+        self._ballots = Arrivals([item for item in ballots if item.recorded <= end and question.admits(item)])
         self._delegations = Arrivals(
             [item for item in delegations if judge_delegation(question, item, closes=end, at=None) is None]
         )
@@ -189,9 +189,11 @@ class Count:
                 return item.digest
         return None
 
-    def reason(self, ballot: Ballot, *, closes: int, at: int) -> Reason:
-        """Why a vote counts or not, at the second to which the count was advanced."""
-        refused = judge_vote(self._question, ballot, closes=closes, at=at)
-        if refused is not None:
-            return refused
-        return self.votes[ballot.holder].reasons[ballot]
+    def reason(self, ballot: Ballot, second: int) -> Reason:
+        """Why a vote counts or not at `second`, to which the count was advanced last."""
+        reasons = self.votes.get(ballot.holder, NO_VOTE).reasons
+        if ballot in reasons:
+            return reasons[ballot]
+        refused = judge_vote(self._question, ballot, closes=second, at=second)
+        assert refused is not None
+        return refused

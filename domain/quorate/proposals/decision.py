@@ -14,7 +14,7 @@ from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.lifecycle import SETTLE_SECONDS
 from quorate.proposals.phase import ADOPTED, EXPIRED, Decision, Phase, Poll, run_phase
 from quorate.proposals.tally import Rules, Sums, Test, tests
-from quorate.proposals.votes import Ballot, Question
+from quorate.proposals.votes import Ballot, Question, in_force_from
 from quorate.trust.domain import DomainHistory, DomainRevision
 
 
@@ -85,7 +85,7 @@ def _reached(moment: int | None, second: int) -> int | None:
 
 
 def _until(history: DomainHistory, second: int) -> DomainHistory:
-    known = [item for item in history.accepted if item.recorded <= second]
+    known = [item for item, start in zip(history.accepted, in_force_from(history), strict=True) if start <= second]
     return DomainHistory(known) if known and len(known) < len(history.accepted) else history
 
 
@@ -192,7 +192,13 @@ def _poll(case: Case, name: str, rules: Rules, opened: int) -> Poll:
         opened=opened,
         allow_veto=rules.allow_veto,
     )
-    return Poll(question, rules, [item for item in case.ballots if _asks(case, item) == name], case.delegations)
+    return Poll(question, rules, _ballots(case, name), case.delegations)
+
+
+def _ballots(case: Case, name: str) -> list[Ballot]:
+    if len(case.domains) == 1:
+        return list(case.ballots)
+    return [item for item in case.ballots if _asks(case, item) == name]
 
 
 def _asks(case: Case, ballot: Ballot) -> str:
@@ -319,7 +325,7 @@ def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> T
     label, phase = course.current(at)
     rules, question = phase.poll.rules, phase.poll.question
     deadline = phase.deadline(at)
-    poll = _poll(case, name, rules, question.opened)
+    poll = replace(phase.poll, ballots=_ballots(case, name))
     moment = max(min(at, deadline), question.opened)
     count = poll.count(deadline)
     sums = count.advance(moment)
@@ -336,8 +342,8 @@ def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> T
         tests=found,
         quorum_made_by=None if plain else count.quorum_made_by(rules, elapsed),
         votes=tuple(
-            JudgedVote(item, _weight(question, item), count.reason(item, closes=moment, at=moment))
-            for item in sorted(poll.ballots, key=lambda found: found.moment)
+            JudgedVote(item, _weight(question, item), count.reason(item, moment))
+            for item in sorted(poll.ballots, key=lambda found: (*found.moment, found.claimed, found.signature))
         ),
         deadline=deadline,
         decision=own,

@@ -4,50 +4,45 @@ What the log would say is taken from the documents: a creationTimestamp, else th
 is the outcome document plus `proposal`, `opened` and `claimed`, the list of times that only a document asserts.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quorate.api.conditions import Reason
-from quorate.api.governance_proposal import GovernanceProposalSpec
 from quorate.api.governance_proposal import Phase as LifePhase
-from quorate.canonical import MAX_INTEGER, NotCanonicalError, format_time, parse_time
+from quorate.canonical import format_time
 from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
 from quorate.proposals import outcome
 from quorate.proposals.acts import ActRecord
 from quorate.proposals.amendment import OpenRevision, Standing, judge_spec
-from quorate.proposals.decision import Case, decide, endorsed_at
+from quorate.proposals.chains import BEGINNING, Authorisation, Chains, build_chains, times_claimed
+from quorate.proposals.decision import Case, decide, endorsed_at, still_endorsed
 from quorate.proposals.delegation import DelegationRecord
-from quorate.proposals.lifecycle import Life
+from quorate.proposals.folder import (
+    DocumentError,
+    Folder,
+    Object,
+    acts_of,
+    created,
+    name_of,
+    namespace_of,
+    sort_documents,
+    time_of,
+    title_of,
+)
+from quorate.proposals.lifecycle import SETTLE_SECONDS, Life, Timing
 from quorate.proposals.opening import Refusal, check_opening
+from quorate.proposals.phase import ADOPTED, Decision
 from quorate.proposals.votes import Ballot, vote_key
-from quorate.trust.domain import AcceptedRevision, DomainHistory
-from quorate.trust.form import check_fields
-from quorate.trust.revisions import check_revision
 
-Object = Mapping[str, Any]
-
-
-class DocumentError(ValueError):
-    """A document that cannot be used; the message names the object, field, value and rule."""
-
-
-@dataclass
-class Folder:
-    """The documents by kind, as found; `refused` lists revisions that were not accepted."""
-
-    domains: list[Object] = field(default_factory=list)
-    proposals: list[Object] = field(default_factory=list)
-    votes: list[Object] = field(default_factory=list)
-    attestations: list[Object] = field(default_factory=list)
-    refused: list[dict[str, Any]] = field(default_factory=list)
+__all__ = ["DocumentError", "tally_documents"]
 
 
 def tally_documents(
     objects: Sequence[Object], *, at: int, opened: int | None = None, pins: Mapping[str, str] | None = None
 ) -> list[dict[str, Any]]:
-    """The outcome of each proposal revision in the documents, as of `at`.
+    """The outcome of each proposal revision in the documents, as of `at`; their order does not matter.
 
     Args:
         objects: Kubernetes objects: TrustDomains (every revision from 1), GovernanceProposals (every revision), Votes,
@@ -59,178 +54,110 @@ def tally_documents(
     Raises:
         DocumentError: a document of the wrong form, or an opening that nothing gives.
     """
-    folder = _sort(objects)
-    histories = _histories(folder, at, pins or {})
-    names: dict[tuple[str, str], list[Object]] = {}
-    for item in folder.proposals:
-        check_proposal(item)
-        names.setdefault((_namespace(item), _name(item)), []).append(item)
-    if not names:
+    folder = sort_documents(objects)
+    if not folder.proposals:
         raise DocumentError("no GovernanceProposal among the documents: nothing to tally")
-    asked = {_statement(item, histories).digest for item in folder.proposals}
-    results = []
-    for revisions in names.values():
-        results += _Proposal(folder, histories, asked, at).tally(revisions, opened)
-    return results
+    authorised: list[tuple[int, Authorisation]] = []
+    while True:
+        chains = build_chains(folder, pins or {}, [found for _, found in authorised])
+        results = _tally(folder, chains, at, opened)
+        wanted = {refused["digest"] for refused in chains.refused}
+        found = [item for result in results for item in result.authorises(at) if item[1].result in wanted]
+        fresh = [item for item in found if item not in authorised]
+        if not fresh:
+            return [result.document for result in results]
+        # The earliest alone: the revision that it brings about may change what is decided later.
+        authorised.append(min(fresh, key=lambda item: item[0]))
 
 
-def _sort(objects: Sequence[Object]) -> Folder:
-    folder = Folder()
-    places = {
-        "TrustDomain": folder.domains,
-        "GovernanceProposal": folder.proposals,
-        "Vote": folder.votes,
-        "Attestation": folder.attestations,
-    }
-    for index, item in enumerate(objects):
-        if not isinstance(item.get("kind"), str):
-            raise DocumentError(f"document {index + 1}: kind is required; expected a Kubernetes object")
-        if item["kind"] not in places:
-            continue
-        for part in ("metadata", "spec"):
-            if not isinstance(item.get(part), Mapping):
-                raise DocumentError(f"document {index + 1} ({item['kind']}): {part} {item.get(part)!r}: not an object")
-        places[item["kind"]].append(item)
-    for vote in folder.votes:
-        check_vote(vote)
-    folder.attestations = [item for item in folder.attestations if item["spec"].get("type") == "Delegation"]
-    for item in folder.attestations:
-        _check(item, _DELEGATION)
-    return folder
+@dataclass(frozen=True)
+class _Result:
+    """What became of one revision of a proposal."""
+
+    document: dict[str, Any]
+    case: Case | Refusal
+    decision: Decision | None
+
+    def authorises(self, at: int) -> Iterator[tuple[int, Authorisation]]:
+        """The revision of a TrustDomain that an adopted proposal authorises, with the second of its decision."""
+        case, decision = self.case, self.decision
+        if isinstance(case, Refusal) or decision is None or decision.outcome != ADOPTED:
+            return
+        fields, rules = case.statement.fields, case.history.at(case.opened)
+        target, change = fields["target"], fields["change"]
+        if (target["kind"], target["name"], case.type) != ("TrustDomain", case.domain, "Constitutional"):
+            return
+        timing = Timing.of((rules and rules.rules(case.type)) or {}, case.type)
+        # It is decided two seconds after T at the earliest, and the window begins with the end of the timelock.
+        after = decision.at + timing.timelock
+        before = None if timing.execution_window is None else after + timing.execution_window
+        first = max(after, decision.at + SETTLE_SECONDS)
+        if first <= at:
+            result = Authorisation(case.domain, change["baseDigest"], change["resultDigest"], first, before)
+            yield decision.at, result
 
 
-def _name(item: Object) -> str:
-    name = item["metadata"].get("name")
-    if not isinstance(name, str):
-        raise DocumentError(f"{item['kind']}: metadata.name {name!r} must be a string")
-    return name
+def _tally(folder: Folder, chains: Chains, at: int, opened: int | None) -> list[_Result]:
+    proposals: dict[tuple[str, str], dict[str, _Revision]] = {}
+    for item in folder.proposals:
+        statement = _statement(item, chains)
+        revisions = proposals.setdefault((namespace_of(item), name_of(item)), {})
+        revisions.setdefault(statement.digest, _Revision(statement, [])).copies.append(item)
+    asked = {digest for revisions in proposals.values() for digest in revisions}
+    return [
+        result
+        for _, revisions in sorted(proposals.items())
+        for result in _Proposal(folder, chains, asked, at).tally(list(revisions.values()), opened)
+    ]
 
 
-def _namespace(item: Object) -> str:
-    return str(item["metadata"].get("namespace") or "default")
-
-
-def _title(item: Object) -> str:
-    return f"{item['kind']} {item['metadata'].get('name')}"
-
-
-def _time(item: Object, section: str, name: str) -> int | None:
-    text = (item.get(section) or {}).get(name)
-    try:
-        return None if text is None else parse_time(text)
-    except ValueError as error:
-        raise DocumentError(f"{_title(item)}: {section}.{name}: {error}") from error
-
-
-def created(item: Object) -> int | None:
-    """The second of metadata.creationTimestamp, None without one."""
-    return _time(item, "metadata", "creationTimestamp")
-
-
-def _text(value: Any) -> str | None:
-    return None if isinstance(value, str) else "must be a string"
-
-
-def _whole(value: Any) -> str | None:
-    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_INTEGER
-    return None if whole else "must be an integer from 0 to 2^53-1"
-
-
-def _moment(value: Any) -> str | None:
-    try:
-        parse_time(value)
-    except ValueError as error:
-        return str(error)
-    return None
-
-
-def _optional_moment(value: Any) -> str | None:
-    return None if value is None else _moment(value)
-
-
-def _object(value: Any) -> str | None:
-    return None if isinstance(value, Mapping) else "must be an object"
-
-
-_Checks = Mapping[str, Callable[[Any], str | None]]
-_VOTE: _Checks = {
-    "proposal": _object,
-    "proposal.digest": _text,
-    "revision": _whole,
-    "voter": _text,
-    "keyName": _text,
-    "domain": _text,
-    "choice": _text,
-    "sequence": _whole,
-    "castAt": _moment,
-    "signature": _text,
-}
-_DELEGATION: _Checks = {
-    "domain": _text,
-    "attester": _text,
-    "keyName": _text,
-    "sequence": _whole,
-    "at": _moment,
-    "expiresAt": _optional_moment,
-    "statement": _object,
-    "signature": _text,
-}
-
-
-def _check(item: Object, checks: _Checks) -> None:
-    for path, rule in checks.items():
-        value: Any = item["spec"]
-        for part in path.split("."):
-            value = value.get(part)
-        wrong = rule(value)
-        if wrong is not None:
-            raise DocumentError(f"{_title(item)}: spec.{path} {value!r} {wrong}")
-
-
-def check_vote(item: Object) -> None:
-    """Refuse a vote that has no statement; an unknown choice or a bad signature is a vote's reason, not an error."""
-    _check(item, _VOTE)
-
-
-def check_proposal(item: Object) -> None:
-    """Refuse a proposal of the wrong form."""
-    try:
-        check_fields(GovernanceProposalSpec, item["spec"], "spec")
-    except ValueError as error:
-        raise DocumentError(f"{_title(item)}: {error}") from error
-
-
-def _histories(folder: Folder, at: int, pins: Mapping[str, str]) -> dict[str, DomainHistory]:
-    """The accepted chain of each domain: from revision 1, each authorised by the one before."""
-    accepted: dict[str, list[AcceptedRevision]] = {}
-
-    def number(item: Object) -> int:
-        revision = item["spec"].get("revision")
-        return revision if isinstance(revision, int) else 0
-
-    for item in sorted(folder.domains, key=number):
-        name, spec = _name(item), item["spec"]
-        chain = accepted.setdefault(name, [])
-        history = DomainHistory(chain) if chain else None
-        verdict = check_revision(name, spec, history, pin=pins.get(f"{spec.get('meshId')}/{name}"), now=at)
-        if verdict.accepted and verdict.revision is not None:
-            before = chain[-1].recorded if chain else 0
-            chain.append(AcceptedRevision(verdict.revision, max(before, created(item) or before)))
-        elif not verdict.unchanged:
-            reason, revision = str(verdict.reason), spec.get("revision")
-            folder.refused.append({"domain": name, "revision": revision, "reason": reason, "message": verdict.message})
-    return {name: DomainHistory(chain) for name, chain in accepted.items() if chain}
-
-
-def _statement(item: Object, histories: Mapping[str, DomainHistory]) -> Statement:
-    history = histories.get(str(item["spec"].get("trustDomain")))
+def _statement(item: Object, chains: Chains) -> Statement:
+    history = chains.histories.get(str(item["spec"].get("trustDomain")))
     mesh = "" if history is None else history.latest.mesh_id
-    statement = proposal_statement(mesh, _namespace(item), _name(item), item["spec"])
-    try:
-        _ = statement.digest
-    except NotCanonicalError as error:
-        raise DocumentError(f"{_title(item)}: spec{error}") from error
-    return statement
+    return proposal_statement(mesh, namespace_of(item), name_of(item), item["spec"])
+
+
+@dataclass(frozen=True)
+class _Revision:
+    """One revision of a proposal and its copies: they differ in what the digest does not cover."""
+
+    statement: Statement
+    copies: list[Object]
+
+    @property
+    def number(self) -> int:
+        return int(self.statement.fields["revision"])
+
+    @property
+    def title(self) -> str:
+        return title_of(self.copies[0])
+
+    def earliest(self, section: str, name: str) -> int | None:
+        """The earliest time that a copy gives."""
+        times = [time_of(item, section, name) for item in self.copies]
+        return min((second for second in times if second is not None), default=None)
+
+    @property
+    def created(self) -> int | None:
+        return self.earliest("metadata", "creationTimestamp")
+
+    @property
+    def place(self) -> tuple[int, int, str]:
+        second = self.created
+        return self.number, BEGINNING if second is None else second, self.statement.digest
+
+    def spec(self, chains: Chains, second: int) -> Mapping[str, Any]:
+        """The spec of the copy that the proposer signed, of the first in order of signatures if none is."""
+        fields = self.statement.fields
+        history = chains.histories.get(str(fields["domain"]))
+        key = None if history is None else vote_key(history.at(second), fields["proposer"], fields["keyName"])
+        specs: list[Mapping[str, Any]] = sorted(
+            (item["spec"] for item in self.copies), key=lambda spec: str(spec.get("signature"))
+        )
+        if key is None:
+            return specs[0]
+        raw = parse_public_key(key.public_key)
+        return next((spec for spec in specs if self.statement.verify(raw, spec.get("signature"))), specs[0])
 
 
 @dataclass
@@ -238,85 +165,81 @@ class _Proposal:
     """The revisions of one proposal, one after the other."""
 
     folder: Folder
-    histories: Mapping[str, DomainHistory]
+    chains: Chains
     asked: set[str]
     at: int
 
-    def tally(self, revisions: Sequence[Object], opened: int | None) -> list[dict[str, Any]]:
-        unique = {_statement(item, self.histories).digest: item for item in reversed(revisions)}
-        ordered = sorted(unique.values(), key=lambda item: int(item["spec"]["revision"]))
-        start = self._opened(ordered[0], opened)
-        results, current = [], self._open(ordered[0], start)
-        amendments, place = 0, ordered[0]
-        for item in ordered[1:]:
-            second = created(item)
-            second = start if second is None else max(second, start)
+    def tally(self, revisions: list[_Revision], opened: int | None) -> list[_Result]:
+        first, *others = sorted(revisions, key=lambda item: item.place)
+        start = self._opened(first, opened)
+        results, current, place, amendments = [], self._open(first, start), first, 0
+        for second, item in self._recorded(others, start):
+            if isinstance(current, Refusal):
+                # What did not open stands in nobody's way.
+                results.append(self._result(place, start, current))
+                start, place, current = second, item, self._open(item, second)
+                continue
             refusal = self._amends(current, item, second, amendments)
             if refusal is not None:
-                results.append(self._document(item, second, refusal))
+                results.append(self._result(item, second, refusal))
                 continue
-            assert isinstance(current, Case)
-            results.append(self._document(place, start, replace(current, superseded=second)))
-            amendments, start, place = amendments + 1, second, item
-            current = self._open(item, second)
-        results.append(self._document(place, start, current))
-        return sorted(results, key=lambda result: int(result["proposal"]["revision"]))
+            results.append(self._result(place, start, replace(current, superseded=second)))
+            start, place, current, amendments = second, item, self._open(item, second), amendments + 1
+        results.append(self._result(place, start, current))
+        return sorted(results, key=lambda result: int(result.document["proposal"]["revision"]))
 
-    def _opened(self, item: Object, opened: int | None) -> int:
-        for second in (opened, _time(item, "status", "openedAt"), created(item)):
+    def _recorded(self, revisions: Sequence[_Revision], start: int) -> list[tuple[int, _Revision]]:
+        """Later revisions in order of recording; one without a time is recorded with its predecessor."""
+        found, before = [], start
+        for item in revisions:
+            before = max(start, before if item.created is None else item.created)
+            found.append((before, item))
+        return sorted(found, key=lambda pair: (pair[0], pair[1].number, pair[1].statement.digest))
+
+    def _opened(self, item: _Revision, opened: int | None) -> int:
+        for second in (opened, item.earliest("status", "openedAt"), item.created):
             if second is not None:
                 if second > self.at:
                     message = f"the proposal opens at {format_time(second)}, after --at {format_time(self.at)}"
-                    raise DocumentError(f"{_title(item)}: {message}")
+                    raise DocumentError(f"{item.title}: {message}")
                 return second
         raise DocumentError(
-            f"{_title(item)}: neither --opened nor status.openedAt nor metadata.creationTimestamp says when it opened"
+            f"{item.title}: neither --opened nor status.openedAt nor metadata.creationTimestamp says when it opened"
         )
 
-    def _open(self, item: Object, second: int) -> Case | Refusal:
-        statement, spec = _statement(item, self.histories), item["spec"]
+    def _open(self, item: _Revision, second: int) -> Case | Refusal:
+        statement, spec = item.statement, item.spec(self.chains, second)
+        if second > self.at:
+            return Refusal(Reason.WAITING, f"it is recorded at {format_time(second)}, after --at")
         if spec.get("signature") is None:
             return Refusal(Reason.BAD_SIGNATURE, "spec.signature is absent: an unsigned draft does not open")
-        opening = check_opening(statement, spec["signature"], self.histories, second=second)
+        opening = check_opening(statement, spec["signature"], self.chains.histories, second=second)
         if isinstance(opening, Refusal):
             return opening
         mesh, domain = str(statement.fields["meshId"]), str(spec["trustDomain"])
-        acts = [*(spec.get("endorsements") or ()), *(spec.get("stops") or ())]
-        acts += [spec["withdrawal"]] if spec.get("withdrawal") else []
         case = Case(
             statement,
             second,
-            {name: self.histories[name] for name in opening.revisions},
+            {name: self.chains.histories[name] for name in opening.revisions},
             self._ballots(mesh, statement.digest),
-            [DelegationRecord.of(mesh, found["spec"], created(found)) for found in self.folder.attestations],
-            [ActRecord.of(mesh, domain, act, None) for act in acts],
-            executed=_time(item, "status", "executedAt"),
+            [DelegationRecord.of(mesh, found["spec"], created(found)) for found in self.folder.delegations],
+            [ActRecord.of(mesh, domain, act, None) for copy in item.copies for act in acts_of(copy)],
         )
-        if case.type == "Emergency" and case.executed is None:
-            return replace(case, executed=endorsed_at(case))
-        return case
+        return replace(case, executed=_executed(case, item.earliest("status", "executedAt")))
 
     def _ballots(self, mesh: str, digest: str) -> list[Ballot]:
         """The votes on this digest, and those on none of the documents' proposals, so that each is shown."""
-        found = []
-        for item in self.folder.votes:
-            voted = item["spec"]["proposal"]["digest"]
-            if voted == digest or voted not in self.asked:
-                ballot = Ballot.of(mesh, item["spec"], created(item))
-                try:
-                    _ = ballot.digest
-                except NotCanonicalError as error:
-                    raise DocumentError(f"{_title(item)}: spec{error}") from error
-                found.append(ballot)
-        return found
+        return [
+            Ballot.of(mesh, item["spec"], created(item))
+            for item in self.folder.votes
+            if (voted := item["spec"]["proposal"]["digest"]) == digest or voted not in self.asked
+        ]
 
-    def _amends(self, current: Case | Refusal, item: Object, second: int, amendments: int) -> Refusal | None:
+    def _amends(self, current: Case, item: _Revision, second: int, amendments: int) -> Refusal | None:
         """Why a later revision changes nothing; None: it supersedes the open one."""
-        if isinstance(current, Refusal):
-            return Refusal(Reason.NOT_ACCEPTED, f"the revision before it did not open: {current.message}")
         if second > self.at:
             return Refusal(Reason.WAITING, f"it is recorded at {format_time(second)}, after --at")
-        progress, spec = decide(current, self.at), item["spec"]
+        progress, spec = decide(current, self.at), item.spec(self.chains, second)
         key = vote_key(current.history.at(second), str(spec["proposer"]), str(spec["keyName"]))
         decided = None if progress.decision is None else progress.decision.at
         revision = OpenRevision(
@@ -328,8 +251,8 @@ class _Proposal:
         )
         verdict = judge_spec(
             revision,
-            namespace=_namespace(item),
-            name=_name(item),
+            namespace=namespace_of(item.copies[0]),
+            name=name_of(item.copies[0]),
             spec=spec,
             public_key=parse_public_key(key.public_key) if key and key.valid_at(second) else None,
             recorded=second,
@@ -339,18 +262,32 @@ class _Proposal:
         opened = self._open(item, second)
         return opened if isinstance(opened, Refusal) else None
 
-    def _document(self, item: Object, second: int, case: Case | Refusal) -> dict[str, Any]:
+    def _result(self, item: _Revision, second: int, case: Case | Refusal) -> _Result:
+        decision = None
         if isinstance(case, Refusal):
             result, claimed = outcome.refusal(case.reason, case.message), []
         else:
-            result = outcome.document(decide(case, self.at))
+            progress = decide(case, self.at)
+            result, decision = outcome.document(progress), progress.decision
             claimed = ["opened", *(f"{act.act} by {act.by}" for act in case.acts)]
-            claimed += [f"{name} from revision 1" for name in sorted(case.histories)]
+            claimed += [text for name in sorted(case.histories) for text in times_claimed(case.histories[name])]
         proposal = {
-            "namespace": _namespace(item),
-            "name": _name(item),
-            "revision": item["spec"]["revision"],
-            "digest": _statement(item, self.histories).digest,
+            "namespace": namespace_of(item.copies[0]),
+            "name": name_of(item.copies[0]),
+            "revision": item.number,
+            "digest": item.statement.digest,
         }
-        extra = {"proposal": proposal, "opened": format_time(second), "claimed": claimed}
-        return {**result, **extra, "refusedRevisions": self.folder.refused}
+        extra = {"proposal": proposal, "opened": format_time(second), "claimed": list(dict.fromkeys(claimed))}
+        return _Result({**result, **extra, "refusedRevisions": self.chains.refused}, case, decision)
+
+
+def _executed(case: Case, claimed: int | None) -> int | None:
+    """The execution time: status.executedAt, else T of the completing endorsement (governance.md, "Emergency").
+
+    A status that claims a second at which the endorsement did not stand is not believed.
+    """
+    if case.type != "Emergency":
+        return claimed
+    if claimed is not None and claimed >= case.opened and still_endorsed(case, claimed):
+        return claimed
+    return endorsed_at(case)

@@ -19,7 +19,7 @@ from quorate.proposals.tally import (
     surely_passes,
     veto_holds,
 )
-from quorate.proposals.votes import Ballot, Question
+from quorate.proposals.votes import Ballot, Question, in_force_from
 
 ADOPTED, REJECTED, EXPIRED = "Adopted", "Rejected", "Expired"
 _EXPIRING = frozenset({Reason.ZERO_WEIGHT, Reason.QUORUM_NOT_REACHED})
@@ -88,7 +88,7 @@ def segments(poll: Poll, *, start: int, end: int) -> Iterator[Segment]:
     count = poll.count(end)
     revised = history.at(poll.question.opened) is not history.at(end)
     spared = poll.count(end, spared=True) if revised else None
-    changes = count.seconds() | {item.recorded for item in history.accepted}
+    changes = count.seconds().union(in_force_from(history))
     if spared is not None:
         changes |= spared.seconds()
     firsts = [start, *sorted(second for second in changes if start < second <= end)]

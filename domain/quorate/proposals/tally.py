@@ -5,7 +5,7 @@ Weights are plain integers, ratios basis points. Nothing here knows a vote: `Sum
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from quorate.api.conditions import Reason
 
@@ -86,9 +86,11 @@ class Rules:
         return curve.start * curve.period - (curve.start - curve.floor) * min(elapsed, curve.period), curve.period
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Weights by choice, members with weight and a counted choice, and what is outstanding."""
+class Sums(NamedTuple):
+    """Weights by choice, members with weight and a counted choice, and what is outstanding.
+
+    A tuple, because it is made for every second at which a vote arrives.
+    """
 
     approve: int = 0
     reject: int = 0
@@ -114,17 +116,10 @@ class Sums:
         """What the threshold is measured against."""
         return self.approve + self.reject + self.veto
 
-    def all_reject(self) -> "Sums":
-        """With all outstanding weight as reject."""
-        return replace(self, reject=self.reject + self.outstanding)
-
-    def all_veto(self) -> "Sums":
-        """With the outstanding weight that may veto as veto, and no one else casting."""
-        return replace(self, veto=self.veto + self.outstanding_veto)
-
     def all_approve(self) -> "Sums":
-        """The completion that is best for adoption in every test."""
-        return replace(self, approve=self.approve + self.outstanding, voters=self.voters + self.outstanding_voters)
+        """With all outstanding weight as approve: the completion that is best for adoption in every test."""
+        approve, voters = self.approve + self.outstanding, self.voters + self.outstanding_voters
+        return Sums(approve, self.reject, self.abstain, self.veto, voters, self.total)
 
 
 @dataclass(frozen=True)
@@ -197,8 +192,15 @@ def failure(rules: Rules, sums: Sums, elapsed: int) -> Reason | None:
 
 
 def surely_passes(rules: Rules, sums: Sums) -> bool:
-    """Whether pass and no veto hold however the outstanding members choose ("Early"); quorum is judged apart."""
-    return enough_voters(rules, sums) and passes(rules, sums.all_reject()) and not veto_holds(rules, sums.all_veto())
+    """Whether pass and no veto hold however the outstanding members choose ("Early"); quorum is judged apart.
+
+    Pass with all outstanding weight as reject; veto with the outstanding weight that may veto as veto, no one else
+    casting. Looked at whenever a vote arrives: no Sums are made for it.
+    """
+    if not enough_voters(rules, sums) or sums.approve * FULL <= rules.threshold * (sums.decisive + sums.outstanding):
+        return False
+    veto = sums.veto + sums.outstanding_veto
+    return rules.veto is None or veto * FULL <= rules.veto * (sums.cast + sums.outstanding_veto)
 
 
 def may_still_pass(rules: Rules, sums: Sums) -> bool:

@@ -101,6 +101,7 @@ class Question:
     history: DomainHistory
     opened: int
     allow_veto: frozenset[str] | None = None
+    _admitted: dict[Ballot, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def pinned(self) -> DomainRevision:
@@ -119,10 +120,17 @@ class Question:
         """Whether the member's role or nodeId is in allowVeto."""
         return self.allow_veto is None or bool({member.role, member.node_id} & self.allow_veto)
 
+    def admits(self, ballot: Ballot) -> bool:
+        """Whether a vote passes every check that no end and no T has a part in; looked at once per vote."""
+        if ballot not in self._admitted:
+            self._admitted[ballot] = judge_vote(self, ballot, closes=ballot.recorded, at=None) is None
+        return self._admitted[ballot]
+
     def good_in(self, revision: DomainRevision | None, record: Record, holder: str) -> bool:
         """Whether the key that was in force at the recorded second is in `revision`, unexpired at that second."""
-        then = vote_key(self.history.at(record.recorded), holder, record.key_name)
+        first = self.history.at(record.recorded)
         key = vote_key(revision, holder, record.key_name)
+        then = key if first is revision else vote_key(first, holder, record.key_name)
         if then is None or key is None:
             return False
         return key.public_key == then.public_key and key.valid_at(record.recorded)
@@ -134,8 +142,13 @@ class Question:
         """
         start = max(record.recorded, self.opened)
         revisions = [self.history.at(start)]
-        revisions += [item.revision for item in self.history.accepted if start < item.recorded <= second]
+        revisions += [self.history.at(item) for item in in_force_from(self.history) if start < item <= second]
         return any(self.good_in(revision, record, holder) for revision in revisions)
+
+
+def in_force_from(history: DomainHistory) -> list[int]:
+    """The seconds from which the revisions are in force, in order."""
+    return [history.recorded(number) for number in range(1, len(history.accepted) + 1)]
 
 
 def vote_key(revision: DomainRevision | None, holder: str, name: str) -> MemberKey | None:
@@ -146,16 +159,18 @@ def vote_key(revision: DomainRevision | None, holder: str, name: str) -> MemberK
 
 def judge_key(question: Question, record: Record, holder: str, at: int | None) -> Reason | None:
     """Reasons UnknownKey to KeyExpired (at T), in their order; `at` None leaves out what depends on T."""
-    key = vote_key(question.history.at(record.recorded), holder, record.key_name)
+    revision = question.history.at(record.recorded)
+    key = vote_key(revision, holder, record.key_name)
     if key is None:
         return Reason.UNKNOWN_KEY
     if not key.valid_at(record.recorded):
         return Reason.KEY_EXPIRED
     if not record.signed_by(key.public_key):
         return Reason.BAD_SIGNATURE
-    if at is None:
+    latest = revision if at is None else question.history.at(at)
+    if latest is revision:
         return None
-    now = vote_key(question.history.at(at), holder, record.key_name)
+    now = vote_key(latest, holder, record.key_name)
     if now is None or now.public_key != key.public_key:
         return Reason.KEY_REVOKED
     return None if now.valid_at(record.recorded) else Reason.KEY_EXPIRED
@@ -210,21 +225,21 @@ def stand(records: Iterable[R]) -> Standing[R]:
 
 
 def _highest(records: Sequence[R], reasons: dict[R, Reason]) -> R | None:
-    distinct: dict[str, R] = {}
+    contents: dict[int, dict[str, list[R]]] = {}
     for record in sorted(records, key=lambda item: (item.recorded, item.claimed)):
-        if distinct.setdefault(record.digest, record) is not record:
-            reasons[record] = Reason.DUPLICATE
-    contents: dict[int, list[R]] = {}
-    for record in distinct.values():
-        contents.setdefault(record.sequence, []).append(record)
+        contents.setdefault(record.sequence, {}).setdefault(record.digest, []).append(record)
     standing: R | None = None
-    for _, same in sorted(contents.items(), reverse=True):
-        if len(same) > 1:
-            reasons.update(dict.fromkeys(same, Reason.EQUIVOCATION))
-        elif standing is None:
-            standing = same[0]
+    for _, by_content in sorted(contents.items(), reverse=True):
+        if len(by_content) > 1:
+            # Copies too: Equivocation comes before Duplicate.
+            reasons.update((record, Reason.EQUIVOCATION) for same in by_content.values() for record in same)
+            continue
+        ((first, *copies),) = by_content.values()
+        reasons.update(dict.fromkeys(copies, Reason.DUPLICATE))
+        if standing is None:
+            standing = first
         else:
-            reasons[same[0]] = Reason.OVERTAKEN
+            reasons[first] = Reason.OVERTAKEN
     return standing
 
 
