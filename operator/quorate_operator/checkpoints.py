@@ -12,6 +12,7 @@ from pathlib import Path
 from quorate.identity.ed25519 import KeyRefusedError
 from quorate.identity.vkey import SignerKey, parse_signer_key
 from quorate_operator.errors import Fatal, OperatorError
+from quorate_operator.store.intake import KEY_FILE as INTAKE_KEY_FILE
 from quorate_operator.store.ports import Log
 
 _log = logging.getLogger(__name__)
@@ -24,6 +25,8 @@ def signer_keys(folder: Path | None) -> dict[str, SignerKey]:
     if folder is None or not folder.is_dir():
         return keys
     for path in sorted(folder.glob("*.key")):
+        if path.name == INTAKE_KEY_FILE:  # beside the log keys, but no signer
+            continue
         try:
             key = parse_signer_key(path.read_text()[:MAX_KEY_BYTES])
         except (OSError, UnicodeDecodeError, KeyRefusedError):
