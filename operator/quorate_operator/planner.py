@@ -93,7 +93,7 @@ class Planner:
         applier: Applier,
         *,
         batch: int = 128,
-        concurrency: int = 16,
+        concurrency: int = 64,
         coalesce: float = 0.005,
     ) -> None:
         self.heartbeat = time.monotonic()

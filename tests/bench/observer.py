@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 import orjson
@@ -49,10 +49,8 @@ class Observer:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        objects, version = await self._client.list_at(self._resource.kind)
-        self._objects = {key_of(obj): obj for obj in objects}
         connected = asyncio.Event()
-        self._task = asyncio.create_task(self._follow(version, connected))
+        self._task = asyncio.create_task(self._follow(connected))
         await connected.wait()
         return self
 
@@ -90,26 +88,39 @@ class Observer:
         async with asyncio.timeout(seconds):
             await asyncio.gather(*self._deleted.values())
 
-    async def _follow(self, version: int, connected: asyncio.Event) -> None:
-        params = {"watch": "1", "resourceVersion": str(version), "allowWatchBookmarks": "false"}
+    async def _follow(self, connected: asyncio.Event) -> None:
+        """List and watch, again and again: the API server may end a watch at any time."""
         connector = aiohttp.TCPConnector(ssl=self._connection.ssl_context())
         forever = aiohttp.ClientTimeout(total=None, connect=5.0)
-        async with (
-            aiohttp.ClientSession(base_url=self._connection.server, connector=connector, timeout=forever) as session,
-            session.get(self._resource.path(), params=params, headers=self._connection.headers()) as response,
-        ):
+        async with aiohttp.ClientSession(
+            base_url=self._connection.server, connector=connector, timeout=forever
+        ) as session:
+            while True:
+                objects, version = await self._client.list_at(self._resource.kind)
+                listed = {key_of(obj) for obj in objects}
+                for obj in objects:
+                    self._see("MODIFIED", obj)
+                for key in [key for key in self._objects if key not in listed]:
+                    self._see("DELETED", self._objects[key])
+                await self._watch(session, version, connected)
+
+    async def _watch(self, session: aiohttp.ClientSession, version: int, connected: asyncio.Event) -> None:
+        params = {"watch": "1", "resourceVersion": str(version)}
+        async with session.get(self._resource.path(), params=params, headers=self._connection.headers()) as response:
             response.raise_for_status()
             connected.set()
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
-                    self._see(orjson.loads(line))
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        return
+                    self._see(event["type"], event["object"])
 
-    def _see(self, event: dict[str, Any]) -> None:
-        obj = event["object"]
+    def _see(self, kind: str, obj: Obj) -> None:
         key, now = key_of(obj), time.perf_counter()
-        if event["type"] == "DELETED":
+        if kind == "DELETED":
             self._objects.pop(key, None)
             if (gone := self._deleted.pop(key, None)) is not None:
                 gone.set_result(now)

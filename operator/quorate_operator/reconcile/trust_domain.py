@@ -1,5 +1,6 @@
 """TrustDomain: accept the next revision by its authority, keep the old one in force otherwise (trust.md)."""
 
+import math
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from quorate_operator.store.ports import Recorded
 REFUSED = "trust.domain.refused"
 EXECUTED = "governance.proposal.executed"
 COUNT_SECONDS = 2
+"""Between two writes of a status of which only the member counts differ; longer in large domains."""
+_COUNTED_PER_SECOND = 100
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Gathered:
     projection: tuple[Command, ...]
     verified: int
     silent: int
-    recently_counted: bool
+    recount_at: int | None
+    """The counts were written a moment ago: show others from then on."""
 
 
 class TrustDomains:
@@ -50,6 +54,8 @@ class TrustDomains:
     def __init__(self, domains: Domains) -> None:
         self._domains = domains
         self._last_count: dict[str, float] = {}
+        # A spec of one generation against one chain always gets one answer, and a large document takes long to check.
+        self._unchanged: dict[str, tuple[Any, ...]] = {}
         self.relations = {
             "ConfigMap": lambda obj, view: view.keys("TrustDomain") if _is_content_of_domain(obj, view) else (),
             "Attestation": lambda obj, _: (
@@ -99,21 +105,29 @@ class TrustDomains:
             projection,
             sum(is_true(status, ConditionType.IDENTITY_VERIFIED) for status in statuses),
             sum(not is_true(status, ConditionType.HEARTBEATING) for status in statuses),
-            self._counted(key.name, context.clock()),
+            self._recount_at(key.name, len(nodes), context.clock()),
         )
 
-    def _counted(self, name: str, now: float) -> bool:
-        """Whether the members were counted within the last seconds: their number moves while a fleet comes up."""
-        if now - self._last_count.get(name, 0.0) < COUNT_SECONDS:
-            return True
+    def _recount_at(self, name: str, nodes: int, now: float) -> int | None:
+        """When members may be counted again, None if now: their number moves while a fleet comes up.
+
+        Each write carries the whole constitution through the API server, so a large one is counted less often.
+        """
+        due = self._last_count.get(name, 0.0) + max(COUNT_SECONDS, nodes / _COUNTED_PER_SECOND)
+        if now < due:
+            return math.ceil(due)
         self._last_count[name] = now
-        return False
+        return None
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Accept, refuse, or keep; then the challenge and the counts."""
         obj, constitution = gathered.obj, gathered.constitution
+        name, seen = obj["metadata"]["name"], _seen(gathered)
+        if constitution is not None and self._unchanged.get(name) == seen:
+            latest = constitution.latest
+            return _keep(gathered, now) if latest.home_hub == gathered.node_id else _not_home(obj, latest, now)
         verdict = check_revision(
-            obj["metadata"]["name"],
+            name,
             obj["spec"],
             None if constitution is None else constitution.history,
             pin=gathered.pin,
@@ -128,7 +142,13 @@ class TrustDomains:
             return _accept(gathered, verdict, now)
         if not verdict.unchanged:
             return _refuse(gathered, verdict, now)
+        self._unchanged[name] = seen
         return _keep(gathered, now)
+
+
+def _seen(gathered: Gathered) -> tuple[Any, ...]:
+    meta, constitution = gathered.obj["metadata"], gathered.constitution
+    return meta["uid"], meta.get("generation"), None if constitution is None else constitution.head.entry_id
 
 
 def _is_content_of_domain(obj: Obj, view: Any) -> bool:
@@ -249,8 +269,8 @@ def _keep(gathered: Gathered, now: int) -> Plan:
         observations.append(observe(ConditionType.FORKED, True, Reason.FORK, message))
     gone = () if constitution.forked else (ConditionType.FORKED,)
     status = status_with(gathered.obj, fields, observations, now=now, remove=gone)
-    if gathered.recently_counted and _only_counts_differ(gathered.obj.get("status") or {}, status):
-        return Plan(commands=gathered.projection, wake_at=now + COUNT_SECONDS)
+    if gathered.recount_at is not None and _only_counts_differ(gathered.obj.get("status") or {}, status):
+        return Plan(commands=gathered.projection, wake_at=gathered.recount_at)
     return Plan(status=status, commands=gathered.projection, wake_at=_challenge_due(fields))
 
 
