@@ -5,6 +5,7 @@ first ends the process; only a requested stop is graceful (the pass in progress 
 """
 
 import asyncio
+import contextlib
 import importlib
 import logging
 import os
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from quorate_operator.checkpoints import Checkpoints
 from quorate_operator.config import Config
 from quorate_operator.election import Election
-from quorate_operator.errors import Fatal, OperatorError
+from quorate_operator.errors import Conflict, Fatal, OperatorError
 from quorate_operator.http import metrics
 from quorate_operator.http.health import Health
 from quorate_operator.http.server import ProbeServer
@@ -27,6 +28,7 @@ from quorate_operator.kube.client import Client
 from quorate_operator.kube.connection import Connection, load
 from quorate_operator.kube.events import Recorder
 from quorate_operator.planner import Planner
+from quorate_operator.reconcile.checkpoint import keys_of, manifest
 from quorate_operator.reconcile.effects import Applier
 from quorate_operator.reconcile.protocol import Context, Reconciler
 from quorate_operator.reconcile.routes import Routes
@@ -186,12 +188,15 @@ class Operator:
         metrics.LEADER.set(1)
         resync = Resync(client, view, planner, health)
         watch = watching.Watch(view, routes, planner, health, resync.request)
-        checkpoints = Checkpoints(
-            store.log,
-            self.config.log_keys,
-            self.config.checkpoint_seconds,
-            lambda chain: planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2])),
-        )
+
+        async def signed(chain: str) -> None:
+            if not keys_of(view, chain):
+                with contextlib.suppress(Conflict):
+                    view.fold(await client.create(manifest(chain)))
+            planner.mark(keys_of(view, chain))
+            planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2]))
+
+        checkpoints = Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed)
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),

@@ -6,7 +6,7 @@ or rotated while the operator runs. A chain without a key stays UNANCHORED, whic
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from quorate.identity.ed25519 import KeyRefusedError
@@ -39,7 +39,7 @@ def signer_keys(folder: Path | None) -> dict[str, SignerKey]:
 class Checkpoints:
     """Signs the head of each chain that grew, every `seconds`; `signed` hears of the chain."""
 
-    def __init__(self, log: Log, folder: Path | None, seconds: float, signed: Callable[[str], None]) -> None:
+    def __init__(self, log: Log, folder: Path | None, seconds: float, signed: Callable[[str], Awaitable[None]]) -> None:
         self._log = log
         self._folder = folder
         self._seconds = seconds
@@ -76,4 +76,4 @@ class Checkpoints:
                 continue
             await self._log.checkpoint(head.chain_id, key)
             self._sizes[head.chain_id] = head.size
-            self._signed(head.chain_id)
+            await self._signed(head.chain_id)
