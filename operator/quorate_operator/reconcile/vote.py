@@ -50,7 +50,10 @@ EXPLAIN: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Gathered:
-    """What one decision about a Vote is made from. `docket` is of the vote's digest, `named` of the named proposal."""
+    """What one decision about a Vote is made from. `docket` is of the vote's digest, `named` of the named proposal.
+
+    `earlier` is an older object with the same signed statement that was not looked at yet.
+    """
 
     obj: Obj
     docket: Docket | None
@@ -59,6 +62,7 @@ class Gathered:
     recorded: Recorded | None
     refused: Recorded | None
     at: int
+    earlier: Key | None = None
 
 
 class Votes:
@@ -87,6 +91,10 @@ class Votes:
             key: self._subjects(obj, by_digest[obj["spec"]["proposal"]["digest"]]) for key, obj in objects.items()
         }
         heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
+        unrecorded = {
+            obj["spec"]["proposal"]["digest"] for key, obj in objects.items() if subjects[key][0] not in heads
+        }
+        oldest = _oldest(unrecorded, context.view)
         return {
             key: Gathered(
                 obj,
@@ -96,6 +104,7 @@ class Votes:
                 heads.get(subjects[key][0]),
                 heads.get(subjects[key][1]),
                 at,
+                _earlier(key, obj, oldest, context.view),
             )
             for key, obj in objects.items()
         }
@@ -119,7 +128,38 @@ class Votes:
             return _shown(gathered, docket, ballot, gathered.recorded, now)
         if gathered.refused is not None:
             return _refused(gathered.obj, gathered.refused, now)
+        if gathered.earlier is not None:
+            meta = gathered.obj["metadata"]
+            return Plan(dirty=(gathered.earlier, Key("Vote", meta["namespace"], meta["name"])))
         return _record(gathered, docket, ballot, now)
+
+
+def _oldest(digests: set[str], view: View) -> dict[str, Key]:
+    """Signature → the oldest Vote that bears it: the same statement twice is one vote with the earlier time.
+
+    After an outage both may be new; recorded in order of name, a copy made after the deadline would take the place of
+    the vote that was cast in time.
+    """
+    found: dict[str, tuple[str, Key]] = {}
+    for digest in digests:
+        for key in view.by("Vote", "proposal", digest):
+            obj = view.get(key)
+            if obj is not None:
+                age = (str(obj["metadata"]["creationTimestamp"]), key)
+                signature = str(obj["spec"].get("signature"))
+                found[signature] = min(found.get(signature, age), age)
+    return {signature: key for signature, (_, key) in found.items()}
+
+
+def _earlier(key: Key, obj: Obj, oldest: Mapping[str, Key], view: View) -> Key | None:
+    """The oldest object with this signature, if it is another one of the same content that nobody looked at yet."""
+    other = oldest.get(str(obj["spec"].get("signature")))
+    if other is None or other == key:
+        return None
+    first = view.get(other) or {}
+    if first.get("spec") != obj["spec"] or find_condition(first.get("status"), ConditionType.COUNTED) is not None:
+        return None
+    return other
 
 
 def _ballot(obj: Obj, docket: Docket) -> Ballot:
