@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from quorate_operator.errors import Conflict, Fatal, OperatorError, Transient, Waiting
+from quorate_operator.errors import Conflict, Fatal, OperatorError, Stalled, Transient, Waiting
 from quorate_operator.http import metrics
 from quorate_operator.kube.resources import Key
 from quorate_operator.reconcile.effects import Applier
@@ -175,12 +175,10 @@ class Planner:
             gathered = await reconciler.gather(keys, self._context)
         except Fatal:
             raise
-        except OperatorError as error:
-            await asyncio.gather(*(self._failed(key, error) for key in keys))
-            return
-        except Exception as error:  # noqa: BLE001 - a defect met by one object must not stop the others
-            if len(keys) == 1:
-                await self._failed(keys[0], error)
+        except Exception as error:  # noqa: BLE001 - what is wrong with one object must not stop the others
+            # Transient and Waiting concern what all of them were read from, so all wait.
+            if len(keys) == 1 or (isinstance(error, OperatorError) and not isinstance(error, Stalled)):
+                await asyncio.gather(*(self._failed(key, error) for key in keys))
                 return
             for key in keys:
                 await self._reconcile(reconciler, [key])

@@ -36,7 +36,7 @@ class OpenRevision:
     """The revision that is being voted on (or was decided), as recorded at its opening.
 
     `ends` is the current deadline (Unix seconds); `amendments` counts the revisions that it and its predecessors
-    superseded.
+    superseded; `reached` is T of a decision that the votes give already, although it is not recorded yet.
     """
 
     digest: str
@@ -44,11 +44,12 @@ class OpenRevision:
     ends: int
     amendments: int
     life: Life
+    reached: int | None = None
 
     @property
     def closes(self) -> int:
         """min(end, decision): the last second at which an amendment's or a withdrawal's entry counts."""
-        decided = self.life.decided_at
+        decided = self.reached if self.life.decided_at is None else self.life.decided_at
         return self.ends if decided is None else min(self.ends, decided)
 
 

@@ -159,12 +159,14 @@ class Bundle:
     def entries(self) -> list[tuple[str, Entry]]:
         """Every entry with the chain (`<meshId>/<domain>`) that it belongs to.
 
-        What belongs to the proposal is in the chain of the domain that decides; a revision is in its own domain's.
+        What belongs to the proposal is in the chain of the domain that decides; a revision or a delegation is in its
+        own domain's.
         """
         own = f"{self.mesh_id}/{self.domain}"
         found = [(own, self.opening), (own, self.outcome_entry)]
         found += [] if self.executing is None else [(own, self.executing)]
-        found += [(own, item.entry) for item in (*self.acts, *self.votes, *self.delegations)]
+        found += [(own, item.entry) for item in (*self.acts, *self.votes)]
+        found += [(f"{self.mesh_id}/{item.statement.fields['domain']}", item.entry) for item in self.delegations]
         for name, record in self.domains.items():
             chain = f"{self.mesh_id}/{name}"
             found += [(chain, item.entry) for item in record.revisions]

@@ -129,7 +129,7 @@ class DynamicContracts:
             genesis = Content.genesis(obj["spec"]["genesis"])
         except ContractRefusedError as error:
             return _not_ready(obj, error.reason, str(error), now, stalled=True)
-        refusal = _genesis_refusal(obj, genesis, latest)
+        refusal = genesis_refusal(obj, genesis, constitution, gathered.head)
         if refusal is not None:
             return _not_ready(obj, Reason.UNKNOWN_GENESIS, refusal, now, stalled=True, authorised=False)
         if gathered.head is None:
@@ -148,8 +148,14 @@ def _genesis(obj: Obj) -> Content | None:
         return None
 
 
-def _genesis_refusal(obj: Obj, genesis: Content, domain: DomainRevision) -> str | None:
-    """Why the genesis is not one of the domain's contracts; None if it is (trust.md, "Contracts")."""
+def genesis_refusal(obj: Obj, genesis: Content, constitution: Constitution, head: Recorded | None) -> str | None:
+    """Why the genesis is not one of the domain's contracts; None if it is (trust.md, "Contracts").
+
+    `head` is the contract's last entry: what another domain decided about this contractId is not this one's.
+    """
+    domain = constitution.latest
+    if head is not None and head.chain_id != constitution.chain:
+        return f"spec.genesis.contractId {genesis.contract_id} belongs to {head.chain_id}, not to {constitution.chain}"
     listed = domain.contracts.get(genesis.contract_id)
     if listed is None:
         return f"spec.genesis.contractId {genesis.contract_id} is not among the contracts of {domain.name}"
@@ -168,7 +174,10 @@ def _not_ready(obj: Obj, reason: str, message: str, now: int, *, stalled: bool, 
     ]
     if authorised is not None:
         observations.append(observe(ConditionType.AUTHORIZED, authorised, reason, message))
-    fields = {"contractId": _contract_id(obj), "domain": obj["spec"]["trustDomain"]}
+    fields: dict[str, Any] = {"contractId": _contract_id(obj), "domain": obj["spec"]["trustDomain"]}
+    if authorised is False:
+        # Nothing of it is in force; what was comes back from the log when the domain lists it again.
+        fields |= dict.fromkeys(("inForce", "clauseDigests", "surfacesDigest", "history", "drifted"))
     return Plan(status=status_with(obj, fields, observations, now=now))
 
 
@@ -251,11 +260,14 @@ def _drifted(
     in_force, past, detail = kept
     obj = gathered.obj
     message = drift.report(remedy)
-    repeated = head.event_type in (DRIFTED, RESTORED) and detail.get("held") == (drift.held_digest or "")
+    status = obj.get("status") or {}
+    event = RESTORED if remedy is Remedy.RESTORE else DRIFTED
+    same = head.event_type == event and detail.get("held") == (drift.held_digest or "")
+    # The entry is there already: its effect was lost with a crash, or the drift that it reported still stands.
+    recorded = same and (status.get("lastEntry") != str(head.entry_id) or is_true(status, ConditionType.DRIFTED))
     entries: tuple[Draft, ...] = ()
-    if remedy is Remedy.RESTORE or not repeated:
+    if not recorded:
         named = {name: detail[name] for name in ("proposalDigest", "evidenceDigest", "since") if name in detail}
-        event = RESTORED if remedy is Remedy.RESTORE else DRIFTED
         extra = {**named, "held": drift.held_digest or "", "message": message[:1024]}
         entries = (_draft(obj, event, head, content, constitution.latest, now, **extra),)
     commands: tuple[Command, ...] = ()

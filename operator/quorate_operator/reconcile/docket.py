@@ -5,15 +5,17 @@ Ballots keep the verdicts on their signatures, so they are cached by entry id: a
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from quorate.api.conditions import Reason
 from quorate.canonical import digest_of, parse_json, parse_time
 from quorate.identity.statements import Statement
 from quorate.proposals.acts import ActRecord
 from quorate.proposals.bundle import Signed
 from quorate.proposals.decision import Case, Progress, decide
+from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.lifecycle import EventType, Life, Step, Timing, derive
 from quorate.proposals.votes import Ballot
 from quorate.trust.domain import DomainHistory
@@ -26,6 +28,8 @@ VOTE_ACCEPTED = "governance.vote.accepted"
 VOTE_REFUSED = "governance.vote.refused"
 ACT_ACCEPTED = "governance.act.accepted"
 ACT_REFUSED = "governance.act.refused"
+ATTESTED = "trust.attestation.accepted"
+NOT_ATTESTED = "trust.attestation.refused"
 _STEPS = frozenset(EventType)
 
 
@@ -34,16 +38,29 @@ def name_topic(namespace: str, name: str) -> str:
     return digest_of({"kind": "GovernanceProposal", "namespace": namespace, "name": name})
 
 
+def delegation_topic(chain: str) -> str:
+    """The digest under which the delegations of one domain are found, by its chain."""
+    return digest_of({"kind": "Delegation", "domain": chain})
+
+
 @dataclass
 class Docket:
-    """What is recorded about one opened proposal revision. `entries` are in log order."""
+    """What is recorded about one opened proposal revision. `entries` are in log order.
+
+    `delegations` are the entries about delegations in its domains, whichever proposal they will serve.
+    """
 
     digest: str
     statement: Statement
     opening: Recorded
     entries: tuple[Recorded, ...]
     constitutions: Mapping[str, Constitution]
+    delegations: tuple[Recorded, ...] = ()
     ballots: Mapping[str, Ballot] = field(default_factory=dict)
+    """Votes by the id of their entry, refused ones too: the tally gives each its reason again."""
+
+    made: dict[str, tuple[Any, bytes]] = field(default_factory=dict)
+    """Documents made from the log, by kind, each with what it was made for: they never change."""
 
     @property
     def fields(self) -> Mapping[str, Any]:
@@ -79,6 +96,12 @@ class Docket:
         """Accepted acts, recorded at the second of their entry."""
         return tuple(_act(item) for item in self.entries if item.event_type == ACT_ACCEPTED)
 
+    @cached_property
+    def accepted_ballots(self) -> frozenset[Ballot]:
+        """The votes that the log took; a refused copy of one, forged say, is another ballot."""
+        ids = (str(item.entry_id) for item in self.entries if item.event_type == VOTE_ACCEPTED)
+        return frozenset(self.ballots[entry_id] for entry_id in ids)
+
     def recorded_subjects(self) -> set[str]:
         """Subject keys of everything that was recorded about this revision."""
         return {item.subject_key for item in self.entries}
@@ -88,16 +111,50 @@ class Docket:
         """Accepted revisions by domain."""
         return {name: item.history for name, item in self.constitutions.items()}
 
+    @property
+    def final_decision(self) -> Recorded | None:
+        """The decision after which no vote counts any more; an emergency's adoption is none, it is ratified yet."""
+        decided = self.step(EventType.DECIDED)
+        emergency = self.fields["type"] == "Emergency"
+        if decided is None or (emergency and decided.detail["outcome"] == Reason.ADOPTED):
+            return None
+        return decided
+
+    @property
+    def takes_votes(self) -> bool:
+        """Whether a vote that is recorded now can still count."""
+        return self.final_decision is None and not self.life.final
+
+    def before(self, decided: Recorded | None, entries: Iterable[Recorded]) -> tuple[Recorded, ...]:
+        """The entries that a decision was taken on: those that the log took first (all while there is none).
+
+        The order between two chains is that of the entries' times.
+        """
+        if decided is None:
+            return tuple(entries)
+        return tuple(
+            item
+            for item in entries
+            if (
+                item.sequence < decided.sequence
+                if item.chain_id == decided.chain_id
+                else item.timestamp <= decided.timestamp
+            )
+        )
+
     @cached_property
     def case(self) -> Case:
-        """What the decision is a function of."""
+        """What the decision is a function of; once it is recorded, only what it was recorded on."""
         executed, superseded = self.step(EventType.EXECUTED), self.step(EventType.SUPERSEDED)
+        decided = self.final_decision
+        votes = self.before(decided, self.entries)
+        delegations = self.before(decided, self.delegations)
         return Case(
             self.statement,
             self.opened,
             self.histories,
-            tuple(self.ballots.values()),
-            (),
+            tuple(self.ballots[str(item.entry_id)] for item in votes if str(item.entry_id) in self.ballots),
+            tuple(_delegation(item) for item in delegations if item.event_type == ATTESTED),
             self.acts,
             executed=None if executed is None else executed.timestamp // 1_000_000,
             superseded=None if superseded is None else superseded.timestamp // 1_000_000,
@@ -123,19 +180,27 @@ class Docket:
         rules = {} if opening is None else opening.rules(rules_type) or {}
         return derive([Step.of(item.content) for item in self.steps], Timing.of(rules, kind))
 
-    def with_entries(self, entries: Iterable[Recorded]) -> "Docket":
-        """The same revision as far as these entries go."""
-        return replace(self, entries=tuple(entries))
-
 
 def signed(entry: Recorded, kind: str) -> Signed:
-    """A vote or an act with its signature and entry, for the evidence."""
+    """A vote, an act or a delegation with its signature and entry, for the evidence."""
     return Signed(Statement(kind, entry.detail["statement"]), entry.detail["signature"], entry.content)
 
 
 def _act(entry: Recorded) -> ActRecord:
     statement = Statement("act", entry.detail["statement"])
     return ActRecord(statement, entry.detail["signature"], entry.timestamp // 1_000_000)
+
+
+def _delegation(entry: Recorded) -> DelegationRecord:
+    statement = Statement("attestation", entry.detail["statement"])
+    return DelegationRecord(statement, entry.detail["signature"], parse_time(entry.detail["recordedAt"]))
+
+
+def is_ballot(entry: Recorded) -> bool:
+    """Whether an entry is a vote's; one of the wrong form is no vote, so that nobody has to count it."""
+    if entry.event_type == VOTE_REFUSED:
+        return bool(entry.detail["reason"] != Reason.INVALID)
+    return entry.event_type == VOTE_ACCEPTED
 
 
 class Dockets:
@@ -158,11 +223,22 @@ class Dockets:
         statement = await self._statement(context, digest)
         names = {str(statement.fields["domain"]), *(statement.fields.get("domains") or ())}
         constitutions = await self._domains.get(context, names)
-        stamp = (len(entries), entries[-1].entry_id, *sorted(c.head.entry_id for c in constitutions.values()))
+        if names - constitutions.keys():
+            missing = ", ".join(sorted(names - constitutions.keys()))
+            raise Stalled(Reason.PIN_MISMATCH, f"the log's revisions of {missing} contradict the operator's --pin")
+        chains = sorted(item.chain for item in constitutions.values())
+        delegations = [item for chain in chains for item in await context.log.about(delegation_topic(chain))]
+        heads = sorted(item.head.entry_id for item in constitutions.values())
+        stamp = (len(entries), entries[-1].entry_id, len(delegations), *heads)
         cached = self._cache.get(digest)
-        if cached is not None and cached[0] == stamp:
-            return cached[1]
-        docket = Docket(digest, statement, opening, tuple(entries), constitutions, self._of(entries))
+        if cached is not None:
+            if cached[0] == stamp:
+                return cached[1]
+            known = {item.entry_id: item for item in cached[1].entries}  # decoded already
+            entries = [known.get(item.entry_id, item) for item in entries]
+        docket = Docket(
+            digest, statement, opening, tuple(entries), constitutions, tuple(delegations), self._of(entries)
+        )
         self._cache[digest] = (stamp, docket)
         return docket
 
@@ -177,20 +253,17 @@ class Dockets:
         if digest not in self._statements:
             content = await context.content.get([digest])
             if digest not in content:
-                raise Stalled("LogBehind", f"the statement {digest} of an opened proposal is not in the database")
+                raise Stalled(Reason.LOG_BEHIND, f"the statement {digest} of an opened proposal is not in the database")
             self._statements[digest] = Statement("proposal", parse_json(content[digest]))
         return self._statements[digest]
 
     def _of(self, entries: Sequence[Recorded]) -> dict[str, Ballot]:
-        """Votes by subject key, refused ones too: the tally gives each its reason again."""
         found = {}
-        for entry in entries:
-            if entry.event_type not in (VOTE_ACCEPTED, VOTE_REFUSED):
-                continue
+        for entry in filter(is_ballot, entries):
             key = str(entry.entry_id)
             if key not in self._ballots:
                 statement = Statement("vote", entry.detail["statement"])
                 recorded = parse_time(entry.detail["recordedAt"])
                 self._ballots[key] = Ballot(statement, entry.detail["signature"], recorded)
-            found[entry.subject_key] = self._ballots[key]
+            found[key] = self._ballots[key]
         return found

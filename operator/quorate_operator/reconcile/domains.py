@@ -1,13 +1,15 @@
 """The accepted constitutions, read back from the log: what every reconciler decides by, never a live spec."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quorate.canonical import digest_of_bytes, parse_json, parse_time
+from quorate.canonical import digest_of_bytes, parse_json
 from quorate.trust.domain import AcceptedRevision, DomainHistory, DomainRevision
-from quorate.trust.revisions import Announcement
+from quorate.trust.revisions import Announcement, Authority
 from quorate_operator.errors import Stalled
+from quorate_operator.kube.resources import Key
+from quorate_operator.reconcile.projection import content_name
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.ports import Recorded
 
@@ -24,18 +26,31 @@ class Constitution:
     history: DomainHistory
     accepting: tuple[Recorded, ...]
     head: Recorded
-    announcements: tuple[Announcement, ...] = ()
+    recoveries: tuple[Recorded, ...] = ()
+    """Entries that announced a recovery."""
+    cancelled: frozenset[str] = frozenset()
+    """Digests of recovery statements that admins cancelled."""
     forked: bool = False
+    """Whether a Fork alarm stands: until adminThreshold admins sign the next revision."""
 
     @property
     def latest(self) -> DomainRevision:
         """The revision in force."""
         return self.history.latest
 
+    def contradicts(self, pin: str | None) -> bool:
+        """Whether the chain began with another revision than the pin says."""
+        return pin is not None and self.history.accepted[0].revision.digest != pin
+
     @property
     def chain(self) -> str:
         """The chain of the domain's decisions."""
         return self.latest.subject_key
+
+    @property
+    def announcements(self) -> tuple[Announcement, ...]:
+        """The announced recoveries as a revision is judged against them."""
+        return tuple(_announcement(entry, self.cancelled) for entry in self.recoveries)
 
 
 class Domains:
@@ -44,6 +59,7 @@ class Domains:
     def __init__(self) -> None:
         self._chains: dict[str, str] = {}
         self._cache: dict[str, Constitution] = {}
+        self._projected: dict[str, str] = {}
 
     async def get(
         self, context: Context, names: Iterable[str], *, even_unpinned: bool = False
@@ -63,11 +79,16 @@ class Domains:
                 if cached is None:
                     continue
                 self._cache[name] = cached
+                self._projected |= {content_name(item.revision.digest): name for item in cached.history.accepted}
             pin = context.config.pins.get(key)
             # A chain that began with another revision than the pin is nobody's constitution here (PinMismatch).
-            if even_unpinned or pin is None or cached.history.accepted[0].revision.digest == pin:
+            if even_unpinned or not cached.contradicts(pin):
                 found[name] = cached
         return found
+
+    def holding(self, content: str) -> list[Key]:
+        """The TrustDomain of which a content ConfigMap projects an accepted revision; empty for any other content."""
+        return [Key("TrustDomain", "", self._projected[content])] if content in self._projected else []
 
 
 async def _read(context: Context, name: str, key: str, head: Recorded) -> Constitution | None:
@@ -78,13 +99,14 @@ async def _read(context: Context, name: str, key: str, head: Recorded) -> Consti
     digests = [digest for entry in accepting for digest in (entry.detail["digest"], entry.detail["signatures"])]
     content = await context.content.get(digests)
     accepted = [AcceptedRevision(_revision(name, entry, content), entry.timestamp // 1_000_000) for entry in accepting]
-    last = accepting[-1].sequence
+    signed = max(entry.sequence for entry in accepting if entry.detail["authority"] == Authority.ADMINS)
     return Constitution(
         DomainHistory(accepted),
         tuple(accepting),
         head,
-        tuple(_announcements(entries)),
-        forked=any(entry.event_type == FORKED and entry.sequence > last for entry in entries),
+        tuple(entry for entry in entries if entry.event_type == ANNOUNCED),
+        frozenset(entry.detail["recovery"] for entry in entries if entry.event_type == CANCELLED),
+        forked=any(entry.event_type == FORKED and entry.sequence > signed for entry in entries),
     )
 
 
@@ -97,15 +119,14 @@ def _revision(name: str, entry: Recorded, content: Mapping[str, bytes]) -> Domai
     return DomainRevision(name, {**spec, "signatures": parse_json(content[signatures])})
 
 
-def _announcements(entries: Sequence[Recorded]) -> Iterable[Announcement]:
-    cancelled = {entry.detail["recovery"] for entry in entries if entry.event_type == CANCELLED}
-    for entry in entries:
-        if entry.event_type == ANNOUNCED:
-            fields = entry.detail
-            yield Announcement(
-                fields["revision"],
-                fields["previousDigest"],
-                fields["resultDigest"],
-                parse_time(fields["announcedAt"]),
-                cancelled=fields["recovery"] in cancelled,
-            )
+def _announcement(entry: Recorded, cancelled: frozenset[str]) -> Announcement:
+    """The delay runs from the second of the entry, whatever the statement says of itself."""
+    detail = entry.detail
+    fields = detail["statement"]
+    return Announcement(
+        fields["revision"],
+        fields["previousDigest"],
+        fields["resultDigest"],
+        entry.timestamp // 1_000_000,
+        cancelled=detail["recovery"] in cancelled,
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quorate.api.conditions import ConditionType, Observation, Reason, observe
+from quorate.api.manifests import NODE_ID_LABEL
 from quorate.audit.entry import Draft, Tether
 from quorate.trust.heartbeat import Beat, judge_heartbeat, silent_from
 from quorate_operator.kube.conditions import status_with
@@ -20,16 +21,21 @@ SILENT = "trust.node.silent"
 REFUSED = "trust.node.refused"
 NODE_NAMESPACE = "quorate-node-"
 LEASE = "quorate-heartbeat-"
+LOOK_SECONDS = 1.0
+NAMESPACE_SECONDS = 10
 
 
 @dataclass(frozen=True)
 class Place:
-    """A node in one of its domains: the constitution in force, its challenges, and the newest heartbeat, if any."""
+    """A node in one of its domains: the constitution in force, its challenges, and the newest heartbeat, if any.
+
+    `beat` is the verdict on it, of the newest one that was verified where an older one was written back.
+    """
 
     domain: str
     constitution: Constitution | None
     challenges: frozenset[str]
-    heartbeat: Mapping[str, Any] | None
+    beat: Beat | None
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ class Gathered:
     head: Recorded | None
     node_id: str
     listed_at: int
+    namespaced: bool = True
+    """Whether the node's namespace is there; only looked up for one without heartbeat."""
 
 
 class MeshNodes:
@@ -50,7 +58,9 @@ class MeshNodes:
 
     def __init__(self, domains: Domains) -> None:
         self._domains = domains
-        self._newest: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._newest: dict[tuple[str, str], Beat] = {}
+        self._namespaces: set[str] = set()
+        self._namespaces_at = 0.0
         self._answered: dict[str, tuple[Any, Any]] = {}
         self._listed_at: int | None = None
         self.relations: Mapping[str, Relation] = {
@@ -76,44 +86,63 @@ class MeshNodes:
         constitutions = await self._domains.get(context, names)
         subjects = {key: _subject_key(obj, constitutions) for key, obj in objects.items()}
         heads = await context.log.heads(sorted({subject for subject in subjects.values() if subject}))
+        now = int(context.clock())
+        places = {
+            key: tuple(
+                self._place(obj, name, constitutions.get(name), context.view, now)
+                for name in obj["spec"].get("trustDomains") or ()
+            )
+            for key, obj in objects.items()
+        }
+        await self._look_for_namespaces([key for key in objects if _silent(places[key])], context)
         return {
             key: Gathered(
                 obj,
-                tuple(self._place(key, name, constitutions, context.view) for name in obj["spec"]["trustDomains"]),
+                places[key],
                 heads.get(subjects[key] or ""),
                 context.config.node_id,
                 self._listed_at,
+                not _silent(places[key]) or f"{NODE_NAMESPACE}{key.name}" in self._namespaces,
             )
             for key, obj in objects.items()
         }
 
-    def _place(self, key: Key, domain: str, constitutions: Mapping[str, Constitution], view: View) -> Place:
+    async def _look_for_namespaces(self, keys: Sequence[Key], context: Context) -> None:
+        """One listing for any number of nodes without a heartbeat, and not again within a second."""
+        now = context.clock()
+        unknown = any(f"{NODE_NAMESPACE}{key.name}" not in self._namespaces for key in keys)
+        if unknown and now - self._namespaces_at >= LOOK_SECONDS:
+            self._namespaces_at = now
+            listed = await context.client.list_all("Namespace", labels=NODE_ID_LABEL)
+            self._namespaces = {item["metadata"]["name"] for item in listed}
+
+    def _place(self, obj: Obj, domain: str, constitution: Constitution | None, view: View, now: int) -> Place:
+        name = obj["metadata"]["name"]
         status = (view.get(Key("TrustDomain", "", domain)) or {}).get("status") or {}
         challenge = status.get("challenge") or {}
-        lease = view.get(Key("Lease", f"{NODE_NAMESPACE}{key.name}", f"{LEASE}{domain}"))
-        return Place(
-            domain,
-            constitutions.get(domain),
-            frozenset(value for name in ("current", "previous") if (value := challenge.get(name))),
-            self._latest(key.name, domain, _heartbeat(lease)),
-        )
+        challenges = frozenset(value for which in ("current", "previous") if (value := challenge.get(which)))
+        heartbeat = _heartbeat(view.get(Key("Lease", f"{NODE_NAMESPACE}{name}", f"{LEASE}{domain}")))
+        beat = None
+        if heartbeat is not None and constitution is not None:
+            found = judge_heartbeat(constitution.latest, obj["spec"]["nodeId"], heartbeat, challenges, now=now)
+            beat = self._latest(name, domain, found)
+        return Place(domain, constitution, challenges, beat)
 
-    def _latest(self, node: str, domain: str, heartbeat: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-        """The heartbeat with the greatest renewTime seen so far: an older one written back does not count."""
+    def _latest(self, node: str, domain: str, beat: Beat) -> Beat:
+        """RenewTime only grows: an older heartbeat, written back, does not take the place of one that was verified."""
         known = self._newest.get((node, domain))
-        if heartbeat is None:
-            return None
-        if known is not None and str(heartbeat.get("renewTime")) < str(known.get("renewTime")):
+        if not beat.verified or beat.renewed is None:
+            return beat
+        if known is not None and known.renewed is not None and beat.renewed < known.renewed:
             return known
-        self._newest[node, domain] = heartbeat
-        return heartbeat
+        self._newest[node, domain] = beat
+        return beat
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Judge each domain's heartbeat; the node is what the worst of them is."""
         grace = int((gathered.obj["spec"].get("heartbeat") or {}).get("graceSeconds", 180))
         standings = [_standing(place, gathered, grace, now) for place in gathered.places]
-        worst = next((item for item in standings if not item.ready), None)
-        shown = worst or standings[0]
+        shown = next((item for item in standings if not item.ready), standings[0])
         entries, chain = _entries(gathered, standings, shown, now)
         observations = _observations(gathered.obj, standings, shown)
         member = [
@@ -126,7 +155,9 @@ class MeshNodes:
         last = entries[-1].entry_id if entries else (gathered.head.entry_id if gathered.head else None)
         if last is not None:
             fields["lastEntry"] = str(last)
-        due = [item.silent_at for item in standings if item.ready and item.silent_at is not None]
+        due: list[float] = [item.silent_at for item in standings if item.ready and item.silent_at is not None]
+        if shown.reason == Reason.NAMESPACE_MISSING:
+            due.append(now + NAMESPACE_SECONDS)
         events: tuple[Note, ...] = ()
         if entries and entries[0].event_type != VERIFIED:
             events = (Note("Warning", shown.reason, shown.message),)
@@ -170,10 +201,13 @@ def _standing(place: Place, gathered: Gathered, grace: int, now: int) -> Standin
         return Standing(place, Reason.NOT_A_MEMBER, f"spec.nodeId {node_id} is not a member of {place.domain}")
     if not place.challenges:
         return Standing(place, Reason.NO_CHALLENGE, f"TrustDomain {place.domain} has not issued a challenge yet")
-    if place.heartbeat is None:
+    if place.beat is None and not gathered.namespaced:
+        namespace = f"{NODE_NAMESPACE}{gathered.obj['metadata']['name']}"
+        return Standing(place, Reason.NAMESPACE_MISSING, f"there is no Namespace {namespace}: quorate node register")
+    if place.beat is None:
         lease = f"{NODE_NAMESPACE}{gathered.obj['metadata']['name']}/{LEASE}{place.domain}"
         return Standing(place, Reason.NO_HEARTBEAT, f"no heartbeat yet: the node writes Lease {lease}")
-    beat = judge_heartbeat(latest, node_id, place.heartbeat, place.challenges, now=now)
+    beat = place.beat
     if not beat.verified:
         return Standing(place, beat.reason, beat.message, beat=beat)
     silent_at = silent_from(beat.renewed, grace_seconds=grace, listed_at=gathered.listed_at)
@@ -204,7 +238,14 @@ def _observations(obj: Obj, standings: Sequence[Standing], shown: Standing) -> l
 
 
 _WAITING = frozenset(
-    {Reason.NO_ACCEPTED_REVISION, Reason.NOT_HOME_HUB, Reason.NO_CHALLENGE, Reason.NO_HEARTBEAT, Reason.NOT_A_MEMBER}
+    {
+        Reason.NO_ACCEPTED_REVISION,
+        Reason.NOT_HOME_HUB,
+        Reason.NO_CHALLENGE,
+        Reason.NO_HEARTBEAT,
+        Reason.NAMESPACE_MISSING,
+        Reason.NOT_A_MEMBER,
+    }
 )
 
 
@@ -212,7 +253,7 @@ def _entries(
     gathered: Gathered, standings: Sequence[Standing], shown: Standing, now: int
 ) -> tuple[tuple[Draft, ...], str | None]:
     """An entry when the node's recorded state changes; waiting for a first heartbeat is no state."""
-    constitution = standings[0].place.constitution
+    constitution = next((item.place.constitution for item in standings if item.place.constitution is not None), None)
     if constitution is None or shown.reason in _WAITING:
         return (), None
     event = VERIFIED if shown.ready else SILENT if shown.reason == Reason.SILENT else REFUSED
@@ -233,6 +274,11 @@ def _entries(
         detail={"reason": str(shown.reason), "message": shown.message, "machineKeys": keys},
     )
     return (draft,), constitution.chain
+
+
+def _silent(places: Sequence[Place]) -> bool:
+    """Whether a node whose domain is ready for it has not written any heartbeat."""
+    return any(place.beat is None and bool(place.challenges) for place in places)
 
 
 def _heartbeat(lease: Obj | None) -> Mapping[str, Any] | None:

@@ -9,18 +9,23 @@ from dataclasses import replace
 from typing import Any
 
 from quorate.api.conditions import Reason
+from quorate.api.tally import Phase
+from quorate.identity.statements import Statement
 from quorate.proposals.lifecycle import Action, due
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.reconcile import proposal_decision as decision
 from quorate_operator.reconcile import proposal_execution as execution
 from quorate_operator.reconcile import proposal_opening as opening
+from quorate_operator.reconcile.behind import LastEntries
 from quorate_operator.reconcile.contract import GENESIS
 from quorate_operator.reconcile.docket import Docket, Dockets
-from quorate_operator.reconcile.domains import Domains
+from quorate_operator.reconcile.domains import Constitution, Domains
+from quorate_operator.reconcile.proposal_evidence import gather_evidence
 from quorate_operator.reconcile.proposal_gathered import Contract, Gathered
 from quorate_operator.reconcile.proposal_proof import gather_proof
 from quorate_operator.reconcile.proposal_status import outdated_votes, shown, unopened
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
+from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
 
@@ -29,14 +34,27 @@ class GovernanceProposals:
 
     kind = "GovernanceProposal"
 
-    def __init__(self, domains: Domains, dockets: Dockets) -> None:
+    def __init__(self, domains: Domains, dockets: Dockets, entries: LastEntries) -> None:
         self._domains = domains
         self._dockets = dockets
+        self._entries = entries
+        self._states: dict[str, Any] = {}
         self.relations: Mapping[str, Relation] = {
             "Vote": _of_vote,
-            "TrustDomain": lambda obj, view: view.by("GovernanceProposal", "domain", obj["metadata"]["name"]),
+            "TrustDomain": self._of_changed_domain,
+            "DynamicContract": _on_contract,
+            "GovernanceProposal": _rivals_told,
             "ConfigMap": _of_content,
         }
+
+    def _of_changed_domain(self, obj: Obj, view: View) -> Sequence[Key]:
+        """All proposals of a domain, but only when its last entry or a Fork alarm is another one."""
+        name, status = obj["metadata"]["name"], obj.get("status") or {}
+        state = (status.get("lastEntry"), (status.get("accepted") or {}).get("digest"))
+        if self._states.get(name) == state:
+            return ()
+        self._states[name] = state
+        return [*view.by("GovernanceProposal", "domain", name), *view.by("GovernanceProposal", "domains", name)]
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
         """Two or three queries a proposal: few are open at a time, and each is decided on its own."""
@@ -55,6 +73,8 @@ class GovernanceProposals:
         live = None
         if spec["trustDomain"] in constitutions:
             live = opening.live_statement(constitutions[spec["trustDomain"]].latest, obj)
+        fields = spec if docket is None else docket.fields
+        amends = docket is not None and live is not None and live.digest != docket.digest
         gathered = Gathered(
             obj=obj,
             at=int(context.clock()),
@@ -62,8 +82,9 @@ class GovernanceProposals:
             constitutions=constitutions,
             live=live,
             docket=docket,
-            live_heads=await context.log.heads([live.digest]) if live is not None and docket is None else {},
-            contract=await _contract(context, spec if docket is None else docket.fields),
+            live_heads=await self._heads(obj, live, context) if docket is None or amends else {},
+            contract=await self._contract(context, constitutions, fields),
+            live_contract=await self._contract(context, constitutions, spec) if amends else None,
             rivals=opening.rivals(obj, context.view),
             open_by_proposer=opening.open_by_proposer(obj, context.view),
         )
@@ -73,7 +94,7 @@ class GovernanceProposals:
         if unseen:
             return gathered.waiting_for(unseen)
         gathered = replace(gathered, outdated=outdated_votes(docket, context.view, gathered.at))
-        gathered = await execution.gather_evidence(gathered, docket, context)
+        gathered = await gather_evidence(gathered, docket, context)
         return await gather_proof(gathered, docket, context)
 
     async def _unseen(self, gathered: Gathered, docket: Docket, context: Context) -> tuple[Key, ...]:
@@ -83,12 +104,40 @@ class GovernanceProposals:
         listed = await context.client.list_all("Vote", fields=f"spec.proposal.digest={docket.digest}")
         for vote in listed:
             context.view.fold(vote)
-        return decision.unrecorded(docket, listed)
+        decided = docket.progress(gathered.at).decision
+        return () if decided is None else decision.unrecorded(docket, listed, decided.at)
+
+    @staticmethod
+    async def _heads(obj: Obj, live: Statement | None, context: Context) -> Mapping[str, Recorded]:
+        """Last entries of the live statement, and of a refusal of this edit of the object."""
+        statement = [] if live is None else [live.digest]
+        return await context.log.heads([*statement, opening.refusal_subject(obj)])
+
+    async def _contract(
+        self, context: Context, constitutions: Mapping[str, Constitution], fields: Mapping[str, Any]
+    ) -> Contract | None:
+        """What a proposal is on: the object, its last entry, and the content in force; None: no such object."""
+        target = fields["target"]
+        if target["kind"] != "DynamicContract":
+            return None
+        obj = context.view.get(Key("DynamicContract", "", target["name"]))
+        if obj is None:
+            return None
+        await self._entries.check(context.log, obj)
+        contract_id = str(obj["spec"]["genesis"]["contractId"])
+        head = (await context.log.heads([contract_id])).get(contract_id)
+        data = None
+        if head is not None and head.event_type != GENESIS:
+            data = (await context.content.get([head.detail["digest"]])).get(head.detail["digest"])
+        return Contract.of(obj, constitutions.get(obj["spec"]["trustDomain"]), head, data)
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """The next step of the proposal's life, or its status."""
         docket = gathered.docket
-        home = gathered.constitutions.get(gathered.obj["spec"]["trustDomain"])
+        # What was opened is decided where it was opened, whatever the live spec says by now.
+        home = (
+            gathered.constitutions.get(gathered.obj["spec"]["trustDomain"]) if docket is None else docket.constitution
+        )
         if home is not None and home.latest.home_hub != gathered.node_id:
             message = f"{home.latest.home_hub} decides for {home.latest.name}; this operator is another node"
             return unopened(gathered, Reason.NOT_HOME_HUB, message, now, stalled=False)
@@ -126,15 +175,26 @@ def _of_content(obj: Obj, view: View) -> Sequence[Key]:
     ]
 
 
-async def _contract(context: Context, fields: Mapping[str, Any]) -> Contract | None:
-    """The contract that a proposal is on: its object, last entry, and the content in force; None: no such object."""
-    target = fields["target"]
-    obj = context.view.get(Key("DynamicContract", "", target["name"])) if target["kind"] == "DynamicContract" else None
-    if obj is None:
-        return None
-    contract_id = str(obj["spec"]["genesis"]["contractId"])
-    head = (await context.log.heads([contract_id])).get(contract_id)
-    data = None
-    if head is not None and head.event_type != GENESIS:
-        data = (await context.content.get([head.detail["digest"]])).get(head.detail["digest"])
-    return Contract.of(obj, head, data)
+def _on_contract(obj: Obj, view: View) -> Sequence[Key]:
+    """Proposals on a contract that wait for it: those that did not open, and those that are to be executed."""
+    keys = view.by("GovernanceProposal", "target", obj["metadata"]["name"])
+    return [
+        key
+        for key in keys
+        if (((view.get(key) or {}).get("status") or {}).get("phase") or Phase.DRAFT) in (Phase.DRAFT, Phase.ADOPTED)
+    ]
+
+
+def _rivals_told(obj: Obj, view: View) -> Sequence[Key]:
+    """Open proposals on the same clause whose warning does not say yet whether this one is open too."""
+    status, found = obj.get("status") or {}, []
+    for key in view.by("GovernanceProposal", "target", obj["spec"]["target"]["name"]):
+        other = view.get(key)
+        if other is None or not opening.is_open(other) or other["spec"]["target"] != obj["spec"]["target"]:
+            continue
+        told = {item["digest"] for item in other["status"].get("conflicts") or ()}
+        if (status.get("digest") in told) != opening.is_open(obj) and other["metadata"]["uid"] != obj["metadata"][
+            "uid"
+        ]:
+            found.append(key)
+    return found

@@ -6,43 +6,42 @@ from typing import Any
 from quorate.api.conditions import Reason
 from quorate.audit.entry import Draft
 from quorate.audit.ids import unsigned_subject
-from quorate.canonical import canonical_bytes, digest_of, digest_of_bytes, format_time, parse_json
+from quorate.canonical import canonical_bytes, digest_of, digest_of_bytes, format_time, parse_json, parse_time
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import act_statement, vote_statement
 from quorate.proposals.amendment import judge_act
 from quorate.proposals.execution import ReverseChange, reverse
-from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType, Life
+from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
 from quorate.proposals.outcome import document
 from quorate.proposals.votes import vote_key
 from quorate.trust.domain import DomainRevision
+from quorate_operator.errors import Stalled
 from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.docket import ACT_ACCEPTED, ACT_REFUSED, Docket
 from quorate_operator.reconcile.proposal_change import contract_changed
+from quorate_operator.reconcile.proposal_evidence import bundle
 from quorate_operator.reconcile.proposal_gathered import Gathered
 from quorate_operator.reconcile.proposal_opening import open_revision, subject_of, tether_of
 from quorate_operator.reconcile.protocol import Note, Plan
 
 
-def _undecided(life: Life) -> bool:
-    return life.open
-
-
 def falls_due(gathered: Gathered, docket: Docket) -> bool:
     """Whether this look may decide: then the API server is asked for votes that the watch has not brought yet."""
-    if not _undecided(docket.life):
+    if not docket.life.open:
         return False
     progress = docket.progress(gathered.at)
     return progress.decision is not None and progress.decision.outcome != Reason.EMERGENCY_EXECUTED
 
 
-def unrecorded(docket: Docket, votes: Iterable[Obj]) -> tuple[Key, ...]:
-    """Votes on this digest that the log neither accepted nor refused yet."""
+def unrecorded(docket: Docket, votes: Iterable[Obj], at: int) -> tuple[Key, ...]:
+    """Votes made up to second `at` (T) that the log neither accepted nor refused yet; later ones cannot matter."""
     known = docket.recorded_subjects()
     mesh = str(docket.fields["meshId"])
     return tuple(
         key_of(vote)
         for vote in votes
-        if vote_statement(mesh, vote["spec"]).digest not in known
+        if parse_time(vote["metadata"]["creationTimestamp"]) <= at
+        and vote_statement(mesh, vote["spec"]).digest not in known
         and unsigned_subject(vote["metadata"]["uid"]) not in known
     )
 
@@ -62,7 +61,7 @@ def record_acts(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     events = []
     for act in _acts(gathered.obj["spec"]):
         statement = act_statement(latest.mesh_id, latest.name, act)
-        refused_key = _refused_key(act)
+        refused_key = _refused_key(docket, act)
         if statement.digest in known or refused_key in known:
             continue
         verdict = judge_act(
@@ -96,9 +95,9 @@ def record_acts(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     )
 
 
-def _refused_key(act: Mapping[str, Any]) -> str:
-    """Subject of a refused act: an act has no uid of its own, so its own bytes, signature included, name it."""
-    return unsigned_subject(digest_of(dict(act)))
+def _refused_key(docket: Docket, act: Mapping[str, Any]) -> str:
+    """Subject of a refused act: it has no uid of its own, so its signed bytes and the proposal name it."""
+    return unsigned_subject(digest_of({"act": dict(act), "proposal": docket.digest}))
 
 
 def _act_key(latest: DomainRevision, docket: Docket, act: Mapping[str, Any], at: int) -> bytes | None:
@@ -143,12 +142,13 @@ def record_decision(gathered: Gathered, docket: Docket, now: int) -> Plan | None
     ]
     note = f"{decided.outcome}: {decided.reason}"
     if decided.outcome == Reason.REVERSED:
-        changed = _reversal(gathered, docket)
+        evidence = bundle(docket, gathered.revisions, data, parse_json(entries[0].content), None)
+        changed = _reversal(gathered, docket, digest_of_bytes(evidence))
         if isinstance(changed, str):
             note = f"{note}; {changed}"
         elif changed is not None:
             entries.append(changed[0])
-            content |= changed[1]
+            content |= {**changed[1], digest_of_bytes(evidence): evidence}
     kind = "Normal" if decided.outcome in ("Adopted", "Ratified") else "Warning"
     return Plan(
         chain=docket.constitution.chain,
@@ -163,16 +163,19 @@ def _contract_keys(gathered: Gathered) -> tuple[Key, ...]:
     return () if gathered.contract is None else (key_of(gathered.contract.obj),)
 
 
-def _reversal(gathered: Gathered, docket: Docket) -> tuple[Draft, dict[str, bytes]] | str | None:
+def _reversal(gathered: Gathered, docket: Docket, evidence: str) -> tuple[Draft, dict[str, bytes]] | str | None:
     """The contract change that undoes an emergency that was not ratified; a sentence where the clause moved on."""
     contract = gathered.contract
-    if gathered.reverse is None or contract is None or contract.content is None:
-        return None
+    if gathered.reverse is None:
+        executed = docket.step(EventType.EXECUTED)
+        reverse_digest = None if executed is None else executed.detail.get("reverseDigest")
+        raise Stalled(Reason.LOG_BEHIND, f"the reverse patch {reverse_digest} is not in the database")
+    if contract is None or contract.content is None:
+        return f"contract {docket.fields['target']['name']} has nothing in force to reverse"
     shared = gathered.situation(docket.constitution, docket.fields).shared_clauses
     change = ReverseChange(parse_json(gathered.reverse))
     result = reverse(docket.fields, docket.digest, change, contract.content, now=gathered.at, shared_clauses=shared)
     if result.content is None:
         return str(result.conflict)
-    evidence = None if gathered.evidence is None else digest_of_bytes(gathered.evidence)
     draft = contract_changed(gathered, docket, contract, result.content, evidence)
     return draft, {result.content.digest: result.content.data}

@@ -1,14 +1,16 @@
 """What one decision about a GovernanceProposal is made from."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quorate.contracts.content import Content
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.statements import Statement
+from quorate.proposals.bundle import RevisionRecord
 from quorate.proposals.execution import Situation
 from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.contract import genesis_refusal
 from quorate_operator.reconcile.docket import Docket
 from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.reconcile.protocol import Command
@@ -24,12 +26,13 @@ class Contract:
     content: Content | None
 
     @classmethod
-    def of(cls, obj: Obj, head: Recorded | None, data: bytes | None) -> "Contract":
-        """With the bytes in force; a genesis is its own content. Nothing is in force before the first entry."""
-        if head is None:
-            return cls(obj, None, None)
+    def of(cls, obj: Obj, domain: Constitution | None, head: Recorded | None, data: bytes | None) -> "Contract":
+        """With the bytes in force: none before the first entry, none if the domain does not list the genesis."""
         try:
-            content = Content.genesis(obj["spec"]["genesis"]) if data is None else Content.parse(data)
+            genesis = Content.genesis(obj["spec"]["genesis"])
+            if head is None or (domain is not None and genesis_refusal(obj, genesis, domain, head) is not None):
+                return cls(obj, head, None)
+            content = genesis if data is None else Content.parse(data)
         except ContractRefusedError:
             return cls(obj, head, None)
         return cls(obj, head, content if content.digest == head.detail["digest"] else None)
@@ -39,8 +42,10 @@ class Contract:
 class Gathered:
     """Everything about one proposal at second `at`.
 
-    `live` is the statement of the live spec, `docket` the newest revision that was opened. `unseen` are votes that
-    must be recorded first. `evidence` are the bundle's bytes once decided; `projections` make the ConfigMaps.
+    `live` is the statement of the live spec, `docket` the newest revision that was opened; `contract` is what that is
+    on, `live_contract` what the live spec is on. `unseen` are votes that must be recorded first. `evidence` are the
+    bundle's bytes once decided, `reverse` and `revisions` what undoing an emergency needs; `projections` make the
+    ConfigMaps.
     """
 
     obj: Obj
@@ -51,11 +56,13 @@ class Gathered:
     docket: Docket | None
     live_heads: Mapping[str, Recorded]
     contract: Contract | None
+    live_contract: Contract | None = None
     rivals: tuple[Mapping[str, Any], ...] = ()
     open_by_proposer: int = 0
     unseen: tuple[Key, ...] = ()
     evidence: bytes | None = None
     reverse: bytes | None = None
+    revisions: Mapping[str, Sequence[RevisionRecord]] = field(default_factory=dict)
     proof_digest: str | None = None
     projections: tuple[Command, ...] = ()
     outdated: tuple[Key, ...] = ()
@@ -68,7 +75,10 @@ class Gathered:
         """What an opening or an execution meets."""
         name = statement["target"]["name"]
         shared = (domain.latest.spec.get("sharedClauses") or {}).get(name) or ()
-        contract = self.contract
+        contract = next(
+            (item for item in (self.contract, self.live_contract) if item and item.obj["metadata"]["name"] == name),
+            None,
+        )
         return Situation(
             accepted_digest=domain.latest.digest,
             content=None if contract is None else contract.content,

@@ -11,10 +11,10 @@ from quorate.canonical import NotCanonicalError, canonical_bytes, format_time
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
-from quorate.proposals.amendment import OpenRevision, Standing, judge_spec
+from quorate.proposals.amendment import OpenRevision, SpecVerdict, Standing, judge_spec
 from quorate.proposals.execution import check_change
-from quorate.proposals.lifecycle import EventType
-from quorate.proposals.opening import Opening, check_opening
+from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
+from quorate.proposals.opening import Opening, Refusal, check_opening
 from quorate.proposals.votes import vote_key
 from quorate.trust.domain import DomainRevision
 from quorate_operator.kube.resources import Key, Obj
@@ -27,6 +27,7 @@ from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
 MAX_OPEN = 10
+RETRY_SECONDS = 5
 
 
 def live_statement(domain: DomainRevision, obj: Obj) -> Statement | None:
@@ -39,7 +40,8 @@ def live_statement(domain: DomainRevision, obj: Obj) -> Statement | None:
         return None
 
 
-def _open(item: Obj) -> bool:
+def is_open(item: Obj) -> bool:
+    """Whether a proposal's status says that its votes may still change the outcome."""
     return (item.get("status") or {}).get("phase") in ("Voting", "EmergencyExecuted")
 
 
@@ -49,7 +51,7 @@ def rivals(obj: Obj, view: View) -> tuple[Mapping[str, Any], ...]:
     found = []
     for key in view.by("GovernanceProposal", "target", target["name"]):
         other = view.get(key)
-        if other is None or other["metadata"]["uid"] == obj["metadata"]["uid"] or not _open(other):
+        if other is None or other["metadata"]["uid"] == obj["metadata"]["uid"] or not is_open(other):
             continue
         if other["spec"]["target"] == target:
             found.append({"namespace": key.namespace, "name": key.name, "digest": other["status"]["digest"]})
@@ -63,7 +65,7 @@ def open_by_proposer(obj: Obj, view: View) -> int:
     return sum(
         other is not None
         and other["metadata"]["uid"] != obj["metadata"]["uid"]
-        and _open(other)
+        and is_open(other)
         and (other["spec"]["proposer"], other["spec"]["type"]) == (spec["proposer"], spec["type"])
         for other in others
     )
@@ -95,7 +97,8 @@ def open_proposal(gathered: Gathered, now: int) -> Plan:
         message = (
             f"spec.proposer has {gathered.open_by_proposer} open proposals of this type; maxOpenPerProposer {limit}"
         )
-        return unopened(gathered, Reason.TOO_MANY_OPEN, message, now, stalled=False)
+        waiting = unopened(gathered, Reason.TOO_MANY_OPEN, message, now, stalled=False)
+        return replace(waiting, wake_at=now + RETRY_SECONDS)
     try:
         check_change(gathered.live.fields, gathered.situation(domain, gathered.live.fields), opened=gathered.at)
     except ContractRefusedError as error:
@@ -159,20 +162,30 @@ def _opened(
     )
 
 
+_UNSIGNED = frozenset(
+    {Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY, Reason.NOT_SIGNED, Reason.PROPOSER_NOT_ALLOWED, Reason.INVALID_DOMAINS}
+)
+"""Refusals before the signature was found to hold."""
+
+
+def refusal_subject(obj: Obj) -> str:
+    """Subject of a refusal of an object whose signature is not valid: one edit of it."""
+    meta = obj["metadata"]
+    return unsigned_subject(f"{meta['uid']}/{meta.get('generation')}")
+
+
 def _refuse(gathered: Gathered, domain: Constitution, reason: str, message: str, now: int) -> Plan:
     """A refusal is recorded once for what it says; it may open later (a base that holds again, say)."""
     obj, live = gathered.obj, gathered.live
     assert live is not None
     plan = unopened(gathered, reason, message, now, stalled=True)
-    signed = reason not in (Reason.BAD_SIGNATURE, Reason.UNKNOWN_KEY, Reason.NOT_SIGNED, Reason.PROPOSER_NOT_ALLOWED)
-    last = gathered.live_heads.get(live.digest)
-    repeated = last is not None and last.detail.get("reason") == reason if signed else _says(gathered, reason)
-    if repeated:
+    subject = refusal_subject(obj) if reason in _UNSIGNED else live.digest
+    last = gathered.live_heads.get(subject)
+    if last is not None and last.detail.get("reason") == reason:
         return plan
-    subject = live.digest if signed else unsigned_subject(f"{obj['metadata']['uid']}/{obj['metadata']['generation']}")
     entry = Draft(
         subject,
-        last.entry_id if signed and last is not None else None,
+        None if last is None else last.entry_id,
         EventType.REFUSED,
         subject_of(obj),
         tether_of(gathered, domain, obj["spec"]["target"]),
@@ -186,32 +199,27 @@ def _refuse(gathered: Gathered, domain: Constitution, reason: str, message: str,
     )
 
 
-def _says(gathered: Gathered, reason: str) -> bool:
-    """Whether the status of this generation already gives the reason (the entry was made before it)."""
-    status = gathered.obj.get("status") or {}
-    return status.get("observedGeneration") == gathered.obj["metadata"].get("generation") and any(
-        item["type"] == "Ready" and item["reason"] == reason for item in status.get("conditions") or ()
-    )
-
-
 def open_revision(docket: Docket, at: int) -> OpenRevision:
     """The open revision as amendments and acts are judged against it."""
     earlier = int(docket.opening.detail.get("amendments", 0))
-    return OpenRevision(docket.digest, docket.fields, docket.progress(at).deadline, earlier, docket.life)
+    progress = docket.progress(at)
+    reached = progress.decision.at if progress.decision is not None else None
+    if reached is None and progress.next_check is not None:
+        reached = progress.next_check - SETTLE_SECONDS
+    return OpenRevision(docket.digest, docket.fields, progress.deadline, earlier, docket.life, reached)
 
 
-def spec_verdict(gathered: Gathered, docket: Docket) -> Any:
+def spec_verdict(gathered: Gathered, docket: Docket) -> SpecVerdict:
     """What the live spec is to the open revision (condition SpecAccepted)."""
     spec, meta = gathered.obj["spec"], gathered.obj["metadata"]
-    history = docket.constitution.history
-    key = vote_key(history.at(gathered.at), str(spec.get("proposer")), str(spec.get("keyName")))
+    key = vote_key(docket.constitution.history.at(gathered.at), str(spec.get("proposer")), str(spec.get("keyName")))
     raw = None
     if key is not None and key.valid_at(gathered.at):
         try:
             raw = parse_public_key(key.public_key)
         except KeyRefusedError:
             raw = None
-    return judge_spec(
+    verdict = judge_spec(
         open_revision(docket, gathered.at),
         namespace=meta["namespace"],
         name=meta["name"],
@@ -219,23 +227,37 @@ def spec_verdict(gathered: Gathered, docket: Docket) -> Any:
         public_key=raw,
         recorded=gathered.at,
     )
+    if verdict.standing is not Standing.AMENDS:
+        return verdict
+    refusal = _may_open(gathered, docket.constitution)
+    if isinstance(refusal, Opening):
+        return verdict
+    message = f"{refusal.message}; revision {docket.fields['revision']} stands"
+    return replace(verdict, standing=Standing.REFUSED, reason=refusal.reason, message=message)
+
+
+def _may_open(gathered: Gathered, domain: Constitution) -> Opening | Refusal:
+    """Whether an amendment could open by itself: what an opening checks."""
+    if gathered.live is None:
+        return Refusal(Reason.INVALID, "spec has no canonical form: see docs/formats.md")
+    histories = {name: item.history for name, item in gathered.constitutions.items()}
+    verdict = check_opening(gathered.live, gathered.obj["spec"].get("signature"), histories, second=gathered.at)
+    if isinstance(verdict, Opening):
+        try:
+            check_change(gathered.live.fields, gathered.situation(domain, gathered.live.fields), opened=gathered.at)
+        except ContractRefusedError as error:
+            return Refusal(Reason(error.reason), str(error))
+    return verdict
 
 
 def amend(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     """A validly signed higher revision closes the open one and opens its own digest, in one transaction."""
-    if not docket.life.open or docket.progress(gathered.at).decision is not None:
+    if not docket.life.open or gathered.live is None or gathered.live.digest == docket.digest:
         return None
     verdict = spec_verdict(gathered, docket)
-    if verdict.standing is not Standing.AMENDS or gathered.live is None:
-        return None
     domain = docket.constitution
-    histories = {name: item.history for name, item in gathered.constitutions.items()}
-    opening = check_opening(gathered.live, gathered.obj["spec"]["signature"], histories, second=gathered.at)
+    opening = _may_open(gathered, domain) if verdict.standing is Standing.AMENDS else None
     if not isinstance(opening, Opening):
-        return None
-    try:
-        check_change(gathered.live.fields, gathered.situation(domain, gathered.live.fields), opened=gathered.at)
-    except ContractRefusedError:
         return None
     superseded = Draft(
         docket.digest,

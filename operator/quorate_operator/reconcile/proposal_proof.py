@@ -16,17 +16,17 @@ from quorate_operator.store.ports import Recorded
 
 
 async def gather_proof(gathered: Gathered, docket: Docket, context: Context) -> Gathered:
-    """Make the proof when the newest checkpoint of each chain covers every entry of the evidence; else as it was."""
+    """Make the proof when a checkpoint of each chain covers every entry of the evidence; else as it was."""
     if gathered.evidence is None or not docket.life.final:
         return gathered
-    held = docket.__dict__.get("_proof")
+    held = docket.made.get("proof")
     evidence_digest = digest_of_bytes(gathered.evidence)
     if held is None or held[0] != evidence_digest:
         proof = await _prove(gathered.evidence, docket, context)
         if proof is None:
             return gathered
-        held = docket.__dict__["_proof"] = (evidence_digest, proof)
-    data: bytes = held[1]
+        held = docket.made["proof"] = (evidence_digest, proof)
+    data = held[1]
     commands = (*gathered.projections, *project(context.view, digest_of_bytes(data), data))
     return replace(gathered, proof_digest=digest_of_bytes(data), projections=commands)
 
@@ -35,7 +35,8 @@ async def _prove(evidence: bytes, docket: Docket, context: Context) -> bytes | N
     wanted: dict[str, set[str]] = {}
     for chain, entry in parse_bundle(evidence).entries():
         wanted.setdefault(chain, set()).add(entry["entry_id"])
-    recorded = [*docket.entries, *(entry for item in docket.constitutions.values() for entry in item.accepting)]
+    recorded = [*docket.entries, *docket.delegations]
+    recorded += [entry for item in docket.constitutions.values() for entry in (*item.accepting, *item.recoveries)]
     chains = []
     for chain, ids in wanted.items():
         entries = {item.entry_id: item for item in recorded if item.chain_id == chain and str(item.entry_id) in ids}
@@ -49,17 +50,21 @@ async def _prove(evidence: bytes, docket: Docket, context: Context) -> bytes | N
 
 
 async def _chain(chain: str, entries: Sequence[Recorded], context: Context) -> ChainProof | None:
-    notes = await context.log.checkpoints(chain)
-    if not notes:
-        return None
+    """By the first checkpoint that covers all entries, so that the proof is the same whenever it is made."""
+    for note in await context.log.checkpoints(chain):
+        size = _size(note)
+        if entries[-1].sequence >= size:
+            continue
+        proven = []
+        for entry in entries:
+            _, path = await context.log.inclusion_proof(chain, entry.sequence, size)
+            proven.append(ProvenEntry(entry.sequence, entry.record, tuple(path)))
+        return ChainProof(chain, note, tuple(proven))
+    return None
+
+
+def _size(note: str) -> int:
     try:
-        size = parse_checkpoint(parse_note(notes[-1]).text).size
+        return parse_checkpoint(parse_note(note).text).size
     except (CheckpointError, NoteError):
-        return None
-    if entries[-1].sequence >= size:
-        return None
-    proven = []
-    for entry in entries:
-        _, path = await context.log.inclusion_proof(chain, entry.sequence, size)
-        proven.append(ProvenEntry(entry.sequence, entry.record, tuple(path)))
-    return ChainProof(chain, notes[-1], tuple(proven))
+        return 0

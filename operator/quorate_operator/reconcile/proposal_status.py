@@ -9,7 +9,7 @@ from quorate.canonical import digest_of_bytes, format_time
 from quorate.proposals.amendment import Standing
 from quorate.proposals.decision import Progress, TallyState
 from quorate.proposals.execution import Postponed
-from quorate.proposals.lifecycle import due, shown_phase
+from quorate.proposals.lifecycle import EventType, due, shown_phase
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key
 from quorate_operator.reconcile.docket import Docket
@@ -91,7 +91,7 @@ def _fields(gathered: Gathered, docket: Docket, progress: Progress, phase: Phase
         "votingEnds": format_time(progress.deadline),
         "tally": tally_fields(state),
         "outcome": life.outcome,
-        "reason": None if life.reason is None else str(life.reason),
+        "reason": _reason(gathered, docket),
         "decidedAt": _time(life.decided_at),
         "executeAfter": _time(life.execute_after),
         "executeBefore": _time(life.execute_before),
@@ -108,6 +108,31 @@ def _fields(gathered: Gathered, docket: Docket, progress: Progress, phase: Phase
     if gathered.proof_digest is not None:
         fields["proofRef"] = content_name(gathered.proof_digest)
     return fields
+
+
+def _reason(gathered: Gathered, docket: Docket) -> str | None:
+    """Why the outcome is what it is: of an execution that needs no reason of its own, why it was adopted."""
+    if awaits_revision(docket, gathered.at):
+        return Reason.AWAITING_REVISION
+    if docket.life.reason == Reason.AWAITING_REVISION:
+        accepted = _revision_accepted(docket)
+        return str(Reason.EXECUTED if accepted else Reason.WINDOW_CLOSED)
+    decided = docket.step(EventType.DECIDED)
+    reason = docket.life.reason or (None if decided is None else decided.detail.get("reason"))
+    return None if reason is None else str(reason)
+
+
+def _revision_accepted(docket: Docket) -> bool:
+    digest = docket.fields["change"]["resultDigest"]
+    return any(item.revision.digest == digest for item in docket.constitution.history.accepted)
+
+
+def awaits_revision(docket: Docket, at: int) -> bool:
+    """Whether a revision that was authorised may still be applied, and was not (governance.md, "Lifecycle")."""
+    life = docket.life
+    if life.reason != Reason.AWAITING_REVISION or _revision_accepted(docket):
+        return False
+    return life.execute_before is None or at <= life.execute_before
 
 
 def _domain(name: str, state: TallyState) -> dict[str, Any]:
@@ -137,7 +162,7 @@ def _observations(
         message = f"open until {format_time(progress.deadline)}: {summary(progress.tally)}"
         ready, reason = message, str(Reason.OPEN)
     else:
-        reason = str(life.reason or life.phase)
+        reason = _reason(gathered, docket) or str(life.phase)
         ready = f"{life.phase}: {reason}; {summary(progress.tally)}"
     if postponed is not None:
         ready = f"{life.phase}: {postponed.message}"
@@ -172,10 +197,13 @@ def shown(gathered: Gathered, docket: Docket, now: int, *, postponed: Postponed 
     events: tuple[Note, ...] = ()
     if spec.status == "False" and (current is None or current.get("reason") != spec.reason):
         events = (Note("Warning", spec.reason, spec.message),)
+    events += _conflict(gathered, fields)
     todo = due(docket.life, gathered.at)
     wake = progress.next_check if docket.life.open else todo.at
     if postponed is not None and postponed.until is not None:
         wake = postponed.until
+    if awaits_revision(docket, gathered.at) and docket.life.execute_before is not None:
+        wake = docket.life.execute_before + 1
     return Plan(
         status=status_with(gathered.obj, fields, observations, now=now),
         commands=gathered.projections,
@@ -183,6 +211,16 @@ def shown(gathered: Gathered, docket: Docket, now: int, *, postponed: Postponed 
         wake_at=None if wake is None else float(max(wake, now)),
         dirty=gathered.outdated,
     )
+
+
+def _conflict(gathered: Gathered, fields: Mapping[str, Any]) -> tuple[Note, ...]:
+    """A warning when another proposal on the same target is open too; voting goes on (governance.md, "Conflicts")."""
+    told = {item["digest"] for item in (gathered.obj.get("status") or {}).get("conflicts") or ()}
+    new = [item for item in fields["conflicts"] or () if item["digest"] not in told]
+    if not new:
+        return ()
+    names = ", ".join(f"{item['namespace']}/{item['name']}" for item in new)
+    return (Note("Warning", Reason.CONFLICT, f"open on the same target: {names}; the first that is executed wins"),)
 
 
 def _as_of(docket: Docket, at: int) -> int:

@@ -3,6 +3,9 @@
 from typing import Any
 
 from quorate_operator.kube.resources import OWN_KINDS
+from quorate_operator.reconcile.attestation import Attestations
+from quorate_operator.reconcile.behind import Checked, LastEntries
+from quorate_operator.reconcile.checkpoint import AuditCheckpoints
 from quorate_operator.reconcile.contract import DynamicContracts
 from quorate_operator.reconcile.docket import Dockets
 from quorate_operator.reconcile.domains import Domains
@@ -16,16 +19,18 @@ from quorate_operator.reconcile.vote import Votes
 
 def reconcilers() -> list[Reconciler[Any]]:
     """One reconciler per kind, in the order of `OWN_KINDS`."""
-    domains = Domains()
+    domains, entries = Domains(), LastEntries()
     dockets = Dockets(domains)
     built: dict[str, Reconciler[Any]] = {
-        item.kind: item
+        item.kind: Checked(item, entries)
         for item in (
-            TrustDomains(domains),
+            TrustDomains(domains, dockets),
             MeshNodes(domains),
             DynamicContracts(domains),
+            Attestations(domains),
             Votes(dockets),
-            GovernanceProposals(domains, dockets),
+            GovernanceProposals(domains, dockets, entries),
+            AuditCheckpoints(),
         )
     }
     return [built.get(resource.kind) or NotBuilt(resource.kind) for resource in OWN_KINDS]

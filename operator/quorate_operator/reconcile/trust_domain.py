@@ -12,9 +12,10 @@ from quorate.audit.ids import unsigned_subject
 from quorate.canonical import canonical_bytes, digest_of_bytes, format_time, parse_time
 from quorate.trust.domain import DomainRevision
 from quorate.trust.heartbeat import CHALLENGE_SECONDS, Challenge, next_challenge
-from quorate.trust.revisions import Verdict, check_revision
+from quorate.trust.revisions import Authority, Verdict, check_revision
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.docket import Dockets
 from quorate_operator.reconcile.domains import ACCEPTED, FORKED, Constitution, Domains
 from quorate_operator.reconcile.projection import content_name, project
 from quorate_operator.reconcile.protocol import Command, Context, Note, Plan, Relation
@@ -35,7 +36,8 @@ class Gathered:
     constitution: Constitution | None
     pin: str | None
     node_id: str
-    authorised: frozenset[str]
+    authorised_by: str | None
+    """Digest of the executed proposal that authorises the spec now, inside its execution window."""
     refusal: Recorded | None
     fresh: str
     projection: tuple[Command, ...]
@@ -51,13 +53,14 @@ class TrustDomains:
     kind = "TrustDomain"
     relations: Mapping[str, Relation]
 
-    def __init__(self, domains: Domains) -> None:
+    def __init__(self, domains: Domains, dockets: Dockets) -> None:
         self._domains = domains
+        self._dockets = dockets
         self._last_count: dict[str, float] = {}
         # A spec of one generation against one chain always gets one answer, and a large document takes long to check.
         self._unchanged: dict[str, tuple[Any, ...]] = {}
         self.relations = {
-            "ConfigMap": lambda obj, view: view.keys("TrustDomain") if _is_content_of_domain(obj, view) else (),
+            "ConfigMap": lambda obj, _: self._domains.holding(obj["metadata"]["name"]),
             "Attestation": lambda obj, _: (
                 [Key("TrustDomain", "", obj["spec"].get("domain", ""))]
                 if obj["spec"].get("type") in ("Recovery", "CancelRecovery")
@@ -83,23 +86,26 @@ class TrustDomains:
         refusals: Mapping[str, Recorded],
         context: Context,
     ) -> Gathered:
-        authorised: frozenset[str] = frozenset()
+        authorised_by: str | None = None
         projection: tuple[Command, ...] = ()
+        members: frozenset[str] = frozenset()
         if constitution is not None:
-            latest = constitution.latest
-            projection = project(context.view, latest.digest, latest.statement.payload)
-            if obj["spec"].get("revision") == latest.revision + 1:
-                digest = DomainRevision(key.name, obj["spec"]).digest
-                entries = await context.log.about(digest)
-                authorised = frozenset(digest for entry in entries if entry.event_type == EXECUTED)
+            projection = tuple(
+                command
+                for item in constitution.history.accepted
+                for command in project(context.view, item.revision.digest, item.revision.statement.payload)
+            )
+            members = frozenset(constitution.latest.members)
+            if obj["spec"].get("revision") == constitution.latest.revision + 1:
+                authorised_by = await self._authorised_by(key.name, obj, context)
         nodes = [context.view.get(node) for node in context.view.by("MeshNode", "domain", key.name)]
-        statuses = [(node or {}).get("status") for node in nodes]
+        statuses = [node.get("status") for node in nodes if node is not None and node["spec"]["nodeId"] in members]
         return Gathered(
             obj,
             constitution,
             context.config.pins.get(f"{obj['spec'].get('meshId')}/{key.name}"),
             context.config.node_id,
-            authorised,
+            authorised_by,
             refusals.get(unsigned_subject(obj["metadata"]["uid"])),
             secrets.token_urlsafe(24),
             projection,
@@ -107,6 +113,20 @@ class TrustDomains:
             sum(not is_true(status, ConditionType.HEARTBEATING) for status in statuses),
             self._recount_at(key.name, len(nodes), context.clock()),
         )
+
+    async def _authorised_by(self, name: str, obj: Obj, context: Context) -> str | None:
+        """The executed Constitutional proposal that names the revision's digest, while its execution window lasts."""
+        digest = DomainRevision(name, obj["spec"]).digest
+        for entry in await context.log.about(digest):
+            if entry.event_type != EXECUTED or entry.detail.get("resultDigest") != digest:
+                continue
+            docket = await self._dockets.get(context, entry.subject_key)
+            if docket is None or docket.fields["target"] != {"kind": "TrustDomain", "name": name}:
+                continue
+            before = docket.life.execute_before
+            if before is None or int(context.clock()) <= before:
+                return entry.subject_key
+        return None
 
     def _recount_at(self, name: str, nodes: int, now: float) -> int | None:
         """When members may be counted again, None if now: their number moves while a fleet comes up.
@@ -132,7 +152,7 @@ class TrustDomains:
             None if constitution is None else constitution.history,
             pin=gathered.pin,
             now=now,
-            authorised_digests=gathered.authorised,
+            authorised_digests=_authorised(gathered),
             announcements=() if constitution is None else constitution.announcements,
         )
         home = (constitution.latest if constitution else verdict.revision) if verdict.accepted or constitution else None
@@ -151,12 +171,10 @@ def _seen(gathered: Gathered) -> tuple[Any, ...]:
     return meta["uid"], meta.get("generation"), None if constitution is None else constitution.head.entry_id
 
 
-def _is_content_of_domain(obj: Obj, view: Any) -> bool:
-    name = obj["metadata"]["name"]
-    return any(
-        ((domain.get("status") or {}).get("accepted") or {}).get("contentRef") == name
-        for domain in view.all("TrustDomain")
-    )
+def _authorised(gathered: Gathered) -> frozenset[str]:
+    if gathered.authorised_by is None:
+        return frozenset()
+    return frozenset({DomainRevision(gathered.obj["metadata"]["name"], gathered.obj["spec"]).digest})
 
 
 def _subject(obj: Obj) -> dict[str, Any]:
@@ -185,6 +203,8 @@ def _accept(gathered: Gathered, verdict: Verdict, now: int) -> Plan:
         "authority": str(verdict.authority),
         "firstUse": verdict.first_use and gathered.pin is None,
     }
+    if verdict.authority == Authority.PROPOSAL and gathered.authorised_by is not None:
+        detail["proposalDigest"] = gathered.authorised_by
     draft = Draft(
         revision.subject_key,
         None if constitution is None else constitution.head.entry_id,
@@ -208,6 +228,9 @@ def _accept(gathered: Gathered, verdict: Verdict, now: int) -> Plan:
 def _refuse(gathered: Gathered, verdict: Verdict, now: int) -> Plan:
     obj, constitution = gathered.obj, gathered.constitution
     message = verdict.message
+    if constitution is not None and constitution.contradicts(gathered.pin):
+        # Nothing of a chain that began with another revision 1 than the pin is in force here.
+        return _not_pinned(gathered, message, now)
     if constitution is not None:
         message += f"; revision {constitution.latest.revision} stays in force"
     observations = [
@@ -223,10 +246,17 @@ def _refuse(gathered: Gathered, verdict: Verdict, now: int) -> Plan:
         chain="system" if entries and constitution is None else (constitution.chain if constitution else None),
         entries=entries,
         status=status_with(obj, fields, observations, now=now),
-        events=(Note("Warning", verdict.reason, message),),
+        events=(Note("Warning", verdict.reason, message),) if entries else (),
         commands=gathered.projection,
         wake_at=verdict.retry_at or (_challenge_due(fields) if fields else None),
     )
+
+
+def _not_pinned(gathered: Gathered, message: str, now: int) -> Plan:
+    conditions = (ConditionType.AUTHORIZED, False), (ConditionType.READY, False), (ConditionType.STALLED, True)
+    observations = [observe(kind, truth, Reason.PIN_MISMATCH, message) for kind, truth in conditions]
+    fields = {"accepted": None, "challenge": None, "members": None}
+    return Plan(status=status_with(gathered.obj, fields, observations, now=now))
 
 
 def _refusal_entries(gathered: Gathered, verdict: Verdict, now: int) -> tuple[Draft, ...]:
@@ -260,6 +290,11 @@ def _keep(gathered: Gathered, now: int) -> Plan:
     message = f"revision {latest.revision} is in force" + (
         "" if current else f"; spec holds the older revision {written}"
     )
+    open_recoveries = [
+        item for item in constitution.announcements if not item.cancelled and item.previous_digest == latest.digest
+    ]
+    if open_recoveries:
+        message += f"; a recovery to {open_recoveries[0].result_digest} is announced: the admins may cancel it"
     observations: list[Observation] = [
         observe(ConditionType.AUTHORIZED, True, Reason.AUTHORIZED, f"revision {written} is authorised"),
         observe(ConditionType.READY, current, Reason.READY if current else Reason.SUPERSEDED, message),

@@ -22,9 +22,11 @@ from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
 from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
-_FAR = 2**53
+_FAR, _CLOSED = 2**53, -1
 _KEPT = frozenset({Reason.DUPLICATE, Reason.OVERTAKEN, Reason.RETRACTED, Reason.OUTVOTED, Reason.THRESHOLD_NOT_REACHED})
 """Votes that were in order but do not stand: Ready, though not counted."""
+_SILENT = frozenset({Reason.COUNTED, Reason.RETRACTED, Reason.OUTVOTED, Reason.THRESHOLD_NOT_REACHED})
+"""What a voter meant, or what other keys of the member may still complete: no Event warns of it."""
 
 EXPLAIN: Mapping[str, str] = {
     Reason.OTHER_PROPOSAL: "spec.proposal.digest {digest} is not the digest of {name}, {wanted}",
@@ -124,7 +126,7 @@ class Votes:
             message = f"{docket.constitution.latest.home_hub} decides for this domain"
             return _plain(gathered.obj, Reason.NOT_HOME_HUB, message, now)
         ballot = _ballot(gathered.obj, docket)
-        if gathered.recorded is not None:
+        if gathered.recorded is not None and _is_same(gathered.recorded, docket, ballot):
             return _shown(gathered, docket, ballot, gathered.recorded, now)
         if gathered.refused is not None:
             return _refused(gathered.obj, gathered.refused, now)
@@ -160,6 +162,11 @@ def _earlier(key: Key, obj: Obj, oldest: Mapping[str, Key], view: View) -> Key |
     if first.get("spec") != obj["spec"] or find_condition(first.get("status"), ConditionType.COUNTED) is not None:
         return None
     return other
+
+
+def _is_same(entry: Recorded, docket: Docket, ballot: Ballot) -> bool:
+    """Whether an object is the recorded vote, or it again: a copy with another signature is none unless that holds."""
+    return bool(entry.detail["signature"] == ballot.signature) or _signature_holds(docket, ballot)
 
 
 def _ballot(obj: Obj, docket: Docket) -> Ballot:
@@ -209,6 +216,10 @@ def _unknown(gathered: Gathered, now: int) -> Plan:
 
 def _explain(reason: str, obj: Obj, docket: Docket) -> str:
     spec = obj["spec"]
+    if reason == Reason.OTHER_PROPOSAL and spec["domain"] not in docket.histories:
+        return f"spec.domain {spec['domain']!r} does not vote on this proposal"
+    if reason == Reason.OTHER_PROPOSAL and spec["revision"] != docket.fields["revision"]:
+        return f"spec.revision {spec['revision']} is not that of the digest, {docket.fields['revision']}"
     template = EXPLAIN.get(reason, reason)
     return template.format(
         **{name: spec.get(name) for name in ("voter", "keyName", "choice", "sequence", "castAt")},
@@ -221,21 +232,12 @@ def _explain(reason: str, obj: Obj, docket: Docket) -> str:
 
 def _record(gathered: Gathered, docket: Docket, ballot: Ballot, now: int) -> Plan:
     """The entry that accepts or refuses the vote; what else follows waits until it is recorded."""
-    question = _question(docket, ballot)
-    closes = _FAR if docket.life.open else (docket.life.decided_at or 0)
-    reason = judge_vote(question, ballot, closes=closes, at=None)
-    if reason == Reason.VETO_NOT_ALLOWED:
-        reason = None  # another phase of the same vote may allow it: the tally judges
-    if reason == Reason.TOO_LATE and docket.life.phase == Phase.SUPERSEDED:
-        reason = Reason.OTHER_PROPOSAL
+    reason, message = _judge(gathered, docket, ballot)
     key = Key("Vote", gathered.obj["metadata"]["namespace"], gathered.obj["metadata"]["name"])
     proposal = Key("GovernanceProposal", str(docket.fields["namespace"]), str(docket.fields["name"]))
     if reason is None:
         entry = _draft(gathered, docket, ballot.digest, None, "", now)
         return Plan(chain=docket.constitution.chain, entries=(entry,), dirty=(proposal, key))
-    message = _explain(reason, gathered.obj, docket)
-    if docket.life.phase == Phase.SUPERSEDED:
-        message = f"spec.revision {docket.fields['revision']} was superseded by an amendment: vote on its digest"
     subject = ballot.digest if _signature_holds(docket, ballot) else unsigned_subject(gathered.obj["metadata"]["uid"])
     entry = _draft(gathered, docket, subject, reason, message, now)
     plan = _plain(gathered.obj, reason, message, now, stalled=True)
@@ -245,6 +247,23 @@ def _record(gathered: Gathered, docket: Docket, ballot: Ballot, now: int) -> Pla
         status={**(plan.status or {}), "digest": ballot.digest, "lastEntry": str(entry.entry_id)},
         events=(Note("Warning", reason, message),),
     )
+
+
+def _judge(gathered: Gathered, docket: Docket, ballot: Ballot) -> tuple[str | None, str]:
+    """Why the log refuses a vote, None if it takes it; whether it counts is for the tally."""
+    try:
+        _ = ballot.made_at
+    except ValueError as error:
+        return Reason.INVALID, f"spec.castAt: {error}"
+    # After the decision was recorded nothing counts, whatever the object's time: an accepted vote is in the evidence.
+    closes = _FAR if docket.takes_votes else _CLOSED
+    reason = judge_vote(_question(docket, ballot), ballot, closes=closes, at=None)
+    if reason is None or reason == Reason.VETO_NOT_ALLOWED:
+        return None, ""  # another phase of the same vote may allow a veto
+    if reason == Reason.TOO_LATE and docket.life.phase == Phase.SUPERSEDED:
+        message = f"spec.revision {docket.fields['revision']} was superseded by an amendment: vote on its digest"
+        return Reason.OTHER_PROPOSAL, message
+    return reason, _explain(reason, gathered.obj, docket)
 
 
 def _question(docket: Docket, ballot: Ballot) -> Question:
@@ -312,7 +331,7 @@ def _shown(gathered: Gathered, docket: Docket, ballot: Ballot, entry: Recorded, 
     if entry.payload["subject"].get("uid") != obj["metadata"]["uid"] and _is_other(entry, obj):
         reason = Reason.DUPLICATE
     else:
-        reason = judged(docket, gathered.at).get(ballot.digest, Reason.OTHER_PROPOSAL)
+        reason = judged(docket, gathered.at).get(ballot.digest, Reason.TOO_LATE)
     message = _explain(reason, obj, docket)
     current = find_condition(obj.get("status"), ConditionType.COUNTED)
     observations = _observations(reason, message)
@@ -320,8 +339,9 @@ def _shown(gathered: Gathered, docket: Docket, ballot: Ballot, entry: Recorded, 
         "digest": ballot.digest,
         "recordedAt": entry.detail["recordedAt"],
         "lastEntry": str(entry.entry_id),
+        "weight": _question(docket, ballot).members[ballot.holder].weight if reason == Reason.COUNTED else 0,
     }
-    flipped = reason != Reason.COUNTED and (current is None or current.get("reason") != reason)
+    flipped = reason not in _SILENT and (current is None or current.get("reason") != reason)
     return Plan(
         status=status_with(obj, fields, observations, now=now),
         events=(Note("Warning", reason, message),) if flipped else (),
@@ -335,9 +355,9 @@ def _is_other(entry: Recorded, obj: Obj) -> bool:
 
 
 def judged(docket: Docket, at: int) -> dict[str, str]:
-    """Why each recorded vote counts or not, by its digest."""
-    progress = docket.progress(at)
-    return {vote.ballot.digest: str(vote.reason) for tally in progress.tallies.values() for vote in tally.votes}
+    """Why each accepted vote counts or not, by its digest."""
+    votes = (vote for tally in docket.progress(at).tallies.values() for vote in tally.votes)
+    return {vote.ballot.digest: str(vote.reason) for vote in votes if vote.ballot in docket.accepted_ballots}
 
 
 def _observations(reason: str, message: str) -> list[Observation]:

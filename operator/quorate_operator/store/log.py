@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
+from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
@@ -82,6 +83,11 @@ class PostgresLog:
         """Port `Log`."""
         rows = await self._database.read(sql.HEADS, list(subject_keys))
         return {row[4]: found_row(row) for row in rows}
+
+    async def recorded(self, entry_ids: Sequence[UUID]) -> dict[UUID, Recorded]:
+        """Port `Log`."""
+        rows = await self._database.read(sql.RECORDED, list(entry_ids))
+        return {row[2]: found_row(row) for row in rows}
 
     async def about(self, name: str) -> list[Recorded]:
         """Port `Log`."""

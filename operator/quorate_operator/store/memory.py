@@ -1,6 +1,7 @@
 """The store in memory: for tests of the rooms above; nothing of it outlives the process."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
@@ -69,6 +70,11 @@ class MemoryLog:
         wanted = set(subject_keys)
         rows = self._by_age(self._store.shared.all_rows())
         return {row.subject_key: _as_existing(row) for row in rows if row.subject_key in wanted}
+
+    async def recorded(self, entry_ids: Sequence[UUID]) -> dict[UUID, Recorded]:
+        """Port `Log`."""
+        wanted, rows = set(entry_ids), self._store.shared.all_rows()
+        return {row.recorded.entry_id: _as_existing(row) for row in rows if row.recorded.entry_id in wanted}
 
     async def about(self, name: str) -> list[Recorded]:
         """Port `Log`."""

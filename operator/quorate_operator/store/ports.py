@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Protocol
+from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
@@ -34,6 +35,10 @@ class Log(Protocol):
 
     async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
         """The last entry of each subject that has one; one query."""
+        ...
+
+    async def recorded(self, entry_ids: Sequence[UUID]) -> dict[UUID, Recorded]:
+        """The entries with these ids that the log holds; one query."""
         ...
 
     async def about(self, name: str) -> list[Recorded]:

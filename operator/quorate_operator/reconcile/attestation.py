@@ -1,0 +1,280 @@
+"""Attestation: delegations, recoveries and their cancellation are recorded; other types wait for a later version.
+
+A recovery is announced, or cancelled, in the transaction that accepts the Attestation in which it travels (trust.md,
+"Revisions"). What a delegation is worth follows from the tally alone (governance.md, "Delegation").
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quorate.api.attestation import AttestationType
+from quorate.api.conditions import ConditionType, Reason, not_implemented, observe
+from quorate.audit.entry import Draft, Tether
+from quorate.audit.ids import unsigned_subject
+from quorate.canonical import NotCanonicalError, format_time, parse_time
+from quorate.identity.statements import Statement, attestation_statement
+from quorate.trust.attestations import Judged, announced_recovery, cancelling_acts, judge_attestation
+from quorate.trust.revisions import announcement_verdict, cancellation_verdict
+from quorate_operator.kube.conditions import status_with
+from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.docket import ATTESTED, NOT_ATTESTED, delegation_topic
+from quorate_operator.reconcile.domains import ANNOUNCED, CANCELLED, Constitution, Domains
+from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
+from quorate_operator.store.ports import Recorded
+from quorate_operator.view import View
+
+BUILT = frozenset({AttestationType.DELEGATION, AttestationType.RECOVERY, AttestationType.CANCEL_RECOVERY})
+_CARRIES = {AttestationType.RECOVERY: ANNOUNCED, AttestationType.CANCEL_RECOVERY: CANCELLED}
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one decision about an Attestation is made from; `proposals` are those of its domain."""
+
+    obj: Obj
+    constitution: Constitution | None
+    node_id: str
+    recorded: Recorded | None
+    refused: Recorded | None
+    proposals: tuple[Key, ...]
+
+
+class Attestations:
+    """Reconciles Attestations."""
+
+    kind = "Attestation"
+
+    def __init__(self, domains: Domains) -> None:
+        self._domains = domains
+        self.relations: Mapping[str, Relation] = {"TrustDomain": _waiting}
+
+    async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
+        """One query for constitutions, one for the entries of statements and of refused objects."""
+        objects = {key: obj for key in keys if (obj := context.view.get(key)) is not None}
+        constitutions = await self._domains.get(context, {obj["spec"]["domain"] for obj in objects.values()})
+        subjects = {key: _subjects(obj, constitutions.get(obj["spec"]["domain"])) for key, obj in objects.items()}
+        heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
+        return {
+            key: Gathered(
+                obj,
+                constitutions.get(obj["spec"]["domain"]),
+                context.config.node_id,
+                heads.get(subjects[key][0]),
+                heads.get(subjects[key][1]),
+                _proposals(obj, context.view),
+            )
+            for key, obj in objects.items()
+        }
+
+    def decide(self, gathered: Gathered, now: int) -> Plan:
+        """Record it once, or say what became of it."""
+        obj, constitution = gathered.obj, gathered.constitution
+        if obj["spec"]["type"] not in BUILT:
+            what = f"Attestation of type {obj['spec']['type']}"
+            return Plan(status=status_with(obj, {}, not_implemented(what), now=now))
+        if constitution is None:
+            message = f"spec.domain {obj['spec']['domain']!r} has no accepted revision yet"
+            return _waits(obj, Reason.NO_ACCEPTED_REVISION, message, now)
+        if constitution.latest.home_hub != gathered.node_id:
+            return _waits(obj, Reason.NOT_HOME_HUB, f"{constitution.latest.home_hub} decides for this domain", now)
+        if gathered.recorded is not None:
+            return _shown(gathered, gathered.recorded, now)
+        if gathered.refused is not None:
+            return _refused(obj, gathered.refused, now)
+        return _record(gathered, constitution, now)
+
+
+def _subjects(obj: Obj, constitution: Constitution | None) -> tuple[str, str]:
+    refused = unsigned_subject(obj["metadata"]["uid"])
+    if constitution is None:
+        return "", refused
+    try:
+        return attestation_statement(constitution.latest.mesh_id, obj["spec"]).digest, refused
+    except NotCanonicalError:
+        return "", refused
+
+
+def _proposals(obj: Obj, view: View) -> tuple[Key, ...]:
+    if obj["spec"]["type"] != AttestationType.DELEGATION:
+        return ()
+    name = obj["spec"]["domain"]
+    return tuple(
+        dict.fromkeys([*view.by("GovernanceProposal", "domain", name), *view.by("GovernanceProposal", "domains", name)])
+    )
+
+
+def _waiting(obj: Obj, view: View) -> Sequence[Key]:
+    """Attestations of a domain that wait for it: the recorded and the refused ones have their answer."""
+    keys = view.by("Attestation", "domain", obj["metadata"]["name"])
+    return [key for key in keys if "lastEntry" not in ((view.get(key) or {}).get("status") or {})]
+
+
+def _waits(obj: Obj, reason: str, message: str, now: int) -> Plan:
+    observations = [
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.RECONCILING, True, reason, message),
+    ]
+    return Plan(status=status_with(obj, {}, observations, now=now))
+
+
+def _judge(obj: Obj, constitution: Constitution) -> Judged:
+    recorded = parse_time(obj["metadata"]["creationTimestamp"])
+    revision = constitution.history.at(recorded)
+    if revision is None:
+        message = (
+            f"no revision of {constitution.latest.name} was in force when it was recorded, {format_time(recorded)}"
+        )
+        statement = attestation_statement(constitution.latest.mesh_id, obj["spec"])
+        return Judged(Reason.UNKNOWN_KEY, message, statement)
+    return judge_attestation(revision, obj["spec"], recorded=recorded)
+
+
+def _record(gathered: Gathered, constitution: Constitution, now: int) -> Plan:
+    judged = _judge(gathered.obj, constitution)
+    if not judged.accepted or judged.statement is None:
+        return _refuse(gathered, constitution, judged, unsigned_subject(gathered.obj["metadata"]["uid"]), now)
+    carried: tuple[Draft, ...] = ()
+    if gathered.obj["spec"]["type"] in _CARRIES:
+        effect = _carried(gathered.obj, constitution, now)
+        if isinstance(effect, Plan):
+            return effect
+        if isinstance(effect, Judged):
+            return _refuse(gathered, constitution, effect, judged.statement.digest, now)
+        carried = effect
+    entry = _draft(gathered.obj, constitution, judged.statement.digest, judged.statement, None, "", now)
+    key = Key("Attestation", gathered.obj["metadata"]["namespace"], gathered.obj["metadata"]["name"])
+    return Plan(
+        chain=constitution.chain,
+        entries=(entry, *carried),
+        events=tuple(_alarm(item) for item in carried),
+        dirty=(key, Key("TrustDomain", "", constitution.latest.name), *gathered.proposals),
+    )
+
+
+def _alarm(entry: Draft) -> Note:
+    what = "announced" if entry.event_type == ANNOUNCED else "cancelled"
+    reason = Reason.RECOVERY_ANNOUNCED if entry.event_type == ANNOUNCED else Reason.RECOVERY_CANCELLED
+    return Note("Warning", reason, f"recovery {entry.detail['recovery']} was {what}")
+
+
+def _carried(obj: Obj, constitution: Constitution, now: int) -> tuple[Draft, ...] | Judged | Plan:
+    """The entry that announces or cancels a recovery; why it is refused; or a plan that waits for the announcement."""
+    if obj["spec"]["type"] == AttestationType.RECOVERY:
+        return _announcement(obj, constitution, now)
+    acts = cancelling_acts(obj["spec"])
+    digest = acts[0]["proposalDigest"]
+    announced = next((entry for entry in constitution.recoveries if entry.detail["recovery"] == digest), None)
+    if announced is None:
+        message = f"spec.statement.acts: no recovery {digest} was announced yet"
+        return _waits(obj, Reason.WAITING, message, now)
+    if digest in constitution.cancelled:
+        return ()
+    recovery = Statement("recovery", announced.detail["statement"])
+    refusal = cancellation_verdict(recovery, acts, constitution.latest)
+    if refusal is not None:
+        return Judged(Reason.UNAUTHORIZED, f"spec.statement.{refusal}")
+    detail = {"recovery": digest, "acts": [dict(act) for act in acts]}
+    return (_effect(CANCELLED, digest, constitution, detail, now),)
+
+
+def _announcement(obj: Obj, constitution: Constitution, now: int) -> tuple[Draft, ...] | Judged:
+    statement, signatures = announced_recovery(constitution.latest.mesh_id, obj["spec"])
+    if statement.digest in constitution.cancelled:
+        message = f"spec.statement: the recovery {statement.digest} was announced before, and cancelled by the admins"
+        return Judged(Reason.RECOVERY_CANCELLED, message)
+    if any(entry.detail["recovery"] == statement.digest for entry in constitution.recoveries):
+        return ()
+    refusal = announcement_verdict(statement, signatures, constitution.latest)
+    if refusal is not None:
+        return Judged(Reason.UNAUTHORIZED, f"spec.statement: {refusal}")
+    detail = {
+        "recovery": statement.digest,
+        "statement": dict(statement.fields),
+        "signatures": [dict(item) for item in signatures],
+    }
+    return (_effect(ANNOUNCED, statement.digest, constitution, detail, now),)
+
+
+def _effect(event: str, digest: str, constitution: Constitution, detail: Mapping[str, Any], now: int) -> Draft:
+    latest = constitution.latest
+    return Draft(
+        constitution.chain,
+        constitution.head.entry_id,
+        event,
+        {"kind": "TrustDomain", "name": latest.name},
+        Tether(latest.phase_id),
+        now * 1_000_000,
+        question="recovery.record",
+        about=[digest],
+        detail=detail,
+    )
+
+
+def _draft(
+    obj: Obj,
+    constitution: Constitution,
+    subject: str,
+    statement: Statement | None,
+    reason: str | None,
+    message: str,
+    now: int,
+) -> Draft:
+    meta, spec = obj["metadata"], obj["spec"]
+    detail: dict[str, Any] = {"signature": spec["signature"], "recordedAt": meta["creationTimestamp"]}
+    about = []
+    if statement is not None:
+        detail["statement"] = dict(statement.fields)
+        about = [delegation_topic(constitution.chain)] if spec["type"] == AttestationType.DELEGATION else []
+    if reason is not None:
+        detail |= {"reason": str(reason), "message": message[:1024]}
+    about += [digest] if (digest := (spec.get("subject") or {}).get("digest")) else []
+    return Draft(
+        subject,
+        None,
+        ATTESTED if reason is None else NOT_ATTESTED,
+        {"kind": "Attestation", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]},
+        Tether(constitution.latest.phase_id),
+        now * 1_000_000,
+        actor_id=spec["attester"],
+        question="attestation.record",
+        about=about,
+        detail=detail,
+    )
+
+
+def _refuse(gathered: Gathered, constitution: Constitution, judged: Judged, subject: str, now: int) -> Plan:
+    # One of the wrong form has no statement: its content may have no canonical form at all.
+    entry = _draft(gathered.obj, constitution, subject, judged.statement, judged.reason, judged.message, now)
+    return Plan(
+        chain=constitution.chain,
+        entries=(entry,),
+        status=_answer(gathered.obj, judged.reason, judged.message, str(entry.entry_id), now, ready=False),
+        events=(Note("Warning", judged.reason, judged.message),),
+    )
+
+
+def _refused(obj: Obj, entry: Recorded, now: int) -> Plan:
+    detail = entry.detail
+    return Plan(status=_answer(obj, detail["reason"], detail["message"], str(entry.entry_id), now, ready=False))
+
+
+def _shown(gathered: Gathered, entry: Recorded, now: int) -> Plan:
+    obj = gathered.obj
+    if entry.event_type == NOT_ATTESTED:
+        return _refused(obj, entry, now)
+    subject = entry.payload["subject"]
+    reason, message = str(Reason.ACCEPTED), "recorded; the signature of its attester's key holds"
+    if (subject.get("namespace"), subject["name"]) != (obj["metadata"]["namespace"], obj["metadata"]["name"]):
+        reason, message = str(Reason.DUPLICATE), f"the same statement is recorded as {subject['name']}; it counts once"
+    fields = {"digest": entry.subject_key, "recordedAt": entry.detail["recordedAt"]}
+    return Plan(status=_answer(obj, reason, message, str(entry.entry_id), now, ready=True, **fields))
+
+
+def _answer(
+    obj: Obj, reason: str, message: str, last_entry: str, now: int, *, ready: bool, **fields: Any
+) -> dict[str, Any]:
+    observations = [observe(ConditionType.READY, ready, reason, message)]
+    if not ready:
+        observations.append(observe(ConditionType.STALLED, True, reason, message))
+    return status_with(obj, {**fields, "lastEntry": last_entry}, observations, now=now)

@@ -1,0 +1,128 @@
+"""The evidence of a decision: a function of the log alone, so that it is always the same (trust.md, "Evidence")."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from quorate.api.conditions import Reason
+from quorate.canonical import canonical_bytes, digest_of_bytes, parse_json
+from quorate.proposals.bundle import RevisionRecord
+from quorate.proposals.evidence import build
+from quorate.proposals.lifecycle import EventType
+from quorate.trust.revisions import Authority
+from quorate_operator.errors import Stalled
+from quorate_operator.reconcile.docket import (
+    ACT_ACCEPTED,
+    ACT_REFUSED,
+    ATTESTED,
+    NOT_ATTESTED,
+    Docket,
+    is_ballot,
+    signed,
+)
+from quorate_operator.reconcile.domains import Constitution
+from quorate_operator.reconcile.projection import project
+from quorate_operator.reconcile.proposal_gathered import Gathered
+from quorate_operator.reconcile.protocol import Context
+from quorate_operator.store.ports import Recorded
+
+Revisions = Mapping[str, Sequence[RevisionRecord]]
+
+
+async def gather_evidence(gathered: Gathered, docket: Docket, context: Context) -> Gathered:
+    """The bundle of the newest decision with its projection; of an executed emergency what its reversal needs."""
+    decided, executed = docket.step(EventType.DECIDED), docket.step(EventType.EXECUTED)
+    if executed is not None and "reverseDigest" in executed.detail:
+        content = await context.content.get([executed.detail["reverseDigest"]])
+        revisions = {} if docket.life.final else await _revisions(docket, None, context)
+        gathered = replace(gathered, reverse=content.get(executed.detail["reverseDigest"]), revisions=revisions)
+    if decided is None:
+        return gathered
+    evidence = await _held(docket, decided, context)
+    projections = project(context.view, digest_of_bytes(evidence), evidence)
+    return replace(gathered, evidence=evidence, projections=projections)
+
+
+async def _held(docket: Docket, decided: Recorded, context: Context) -> bytes:
+    held = docket.made.get("evidence")
+    if held is not None and held[0] == decided.entry_id:
+        return held[1]
+    digest = decided.detail["outcomeDigest"]
+    outcome = (await context.content.get([digest])).get(digest)
+    if outcome is None:
+        raise Stalled(Reason.LOG_BEHIND, f"the outcome {digest} of a decided proposal is not in the database")
+    revisions = await _revisions(docket, decided, context)
+    data = bundle(docket, revisions, outcome, decided.content, decided)
+    docket.made["evidence"] = (decided.entry_id, data)
+    return data
+
+
+def bundle(
+    docket: Docket, revisions: Revisions, outcome: bytes, entry: Mapping[str, Any], decided: Recorded | None
+) -> bytes:
+    """The canonical bytes of the bundle.
+
+    Args:
+        docket: What is recorded.
+        revisions: Of each domain, from 1 to the last used.
+        outcome: The canonical outcome document.
+        entry: The content of the deciding entry.
+        decided: That entry as recorded; None while it is only about to be.
+    """
+    executed = docket.step(EventType.EXECUTED)
+    ratified = entry["payload"]["detail"]["outcome"] in (Reason.RATIFIED, Reason.REVERSED)
+    entries, delegations = docket.before(decided, docket.entries), docket.before(decided, docket.delegations)
+    document = build(
+        mesh_id=str(docket.fields["meshId"]),
+        domain=str(docket.fields["domain"]),
+        revisions=revisions,
+        electorates={name: _electorate(item, docket.opened) for name, item in docket.constitutions.items()},
+        proposal=docket.statement,
+        signature=docket.opening.detail["signature"],
+        opening=docket.opening.content,
+        acts=[signed(item, "act") for item in entries if item.event_type in (ACT_ACCEPTED, ACT_REFUSED)],
+        votes=[signed(item, "vote") for item in entries if is_ballot(item)],
+        delegations=[
+            signed(item, "attestation") for item in delegations if item.event_type in (ATTESTED, NOT_ATTESTED)
+        ],
+        outcome=parse_json(outcome),
+        outcome_entry=entry,
+        executing=executed.content if ratified and executed is not None else None,
+    )
+    return canonical_bytes(document)
+
+
+def _electorate(constitution: Constitution, second: int) -> Mapping[str, Any]:
+    revision = constitution.history.at(second)
+    assert revision is not None
+    return revision.electorate.document
+
+
+async def _revisions(docket: Docket, decided: Recorded | None, context: Context) -> Revisions:
+    """The revisions of each domain that were accepted before the decision, with what authorised them."""
+    return {
+        name: [
+            await _revision(name, constitution, index, context)
+            for index in range(len(docket.before(decided, constitution.accepting)))
+        ]
+        for name, constitution in docket.constitutions.items()
+    }
+
+
+async def _revision(name: str, constitution: Constitution, index: int, context: Context) -> RevisionRecord:
+    entry, revision = constitution.accepting[index], constitution.history.accepted[index].revision
+    authority: dict[str, Any] = {"kind": entry.detail["authority"]}
+    if authority["kind"] == Authority.PROPOSAL:
+        proposal = entry.detail["proposalDigest"]
+        entries = await context.log.about(revision.digest)
+        executing = next(
+            item for item in entries if item.event_type == EventType.EXECUTED and item.subject_key == proposal
+        )
+        authority |= {"evidenceDigest": executing.detail["evidenceDigest"], "entry": executing.content}
+    elif authority["kind"] == Authority.RECOVERY:
+        announced = next(
+            item for item in constitution.recoveries if item.detail["statement"]["resultDigest"] == revision.digest
+        )
+        fields = {name: announced.detail[name] for name in ("statement", "signatures")}
+        authority |= {**fields, "entry": announced.content}
+    return RevisionRecord(name, revision.spec, entry.content, authority)
