@@ -39,6 +39,9 @@ def demo(
             stage.chapter(number, title)
             chapter(scene)
         look_around(scene)
+    except KeyboardInterrupt:
+        stage.say(f"Interrupted. What runs is taken down with: quorate sandbox down --name {name}")
+        raise typer.Exit(130) from None
     finally:
         if down:
             sandbox.down()

@@ -12,7 +12,7 @@ from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_cli.yamlfiles import read_documents
 
-_POSTGRES_TOOLS = ("createdb", "dropdb", "pg_dump", "psql")
+_POSTGRES_TOOLS = ("createdb", "pg_dump", "psql")
 
 
 def find_examples() -> Path:

@@ -14,6 +14,7 @@ from quorate_cli.output import CliError
 
 _WIDTH = 100
 _PAUSE_SECONDS = 0.2
+_LIMIT_SECONDS = 120
 _COMMAND = "bold cyan"
 
 
@@ -108,10 +109,13 @@ class Stage:
         self.environment.update(values)
 
     def _call(self, command: str) -> tuple[int, str]:
-        done = subprocess.run(  # noqa: S602 - the story's own text
-            command, shell=True, cwd=self.folder, env=self.environment, check=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(  # noqa: S602 - the story's own text
+                command, shell=True, cwd=self.folder, env=self.environment, check=False, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=_LIMIT_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as error:
+            raise DemoError(f"the story stops here: `{command}` did not end within {_LIMIT_SECONDS} s") from error
         return done.returncode, done.stdout
 
     def _line(self, text: str, style: str | None = None) -> None:
