@@ -74,7 +74,8 @@ class Count:
         members = question.members.values()
         self._total = sum(member.weight for member in members)
         self._weighty = sum(member.weight > 0 for member in members)
-        self._vetoers = sum(member.weight for member in members if question.may_veto(member))
+        self._may_veto = frozenset(member.node_id for member in members if question.may_veto(member))
+        self._vetoers = sum(question.members[node_id].weight for node_id in self._may_veto)
         self._clear()
 
     def _clear(self) -> None:
@@ -86,7 +87,7 @@ class Count:
         self._delegates: dict[str, Delegated] = {}
         self._delegators: dict[str, set[str]] = {}
         self._counted: dict[str, Contribution] = {}
-        self._weights = dict.fromkeys((Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO), 0)
+        self._weights: dict[str, int] = dict.fromkeys((Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO), 0)
         self._voters = self._veto_counted = 0
 
     def seconds(self) -> set[int]:
@@ -119,6 +120,8 @@ class Count:
         return self.sums
 
     def _good(self, record: Ballot | DelegationRecord, holder: str, second: int) -> bool:
+        if self._question.history.at(record.recorded) is self._revision:
+            return True  # what was admitted under the revision in force is good in it
         if self._question.good_in(self._revision, record, holder):
             return True
         return self._spared and self._question.good_since(record, holder, second)
@@ -143,7 +146,7 @@ class Count:
         theirs = self.votes.get(delegated.to, NO_VOTE)
         if theirs.completing is None or theirs.choice is None:
             return None
-        if theirs.choice == Choice.VETO and not self._question.may_veto(self._question.members[node_id]):
+        if theirs.choice == Choice.VETO and node_id not in self._may_veto:
             return None
         return Contribution(node_id, theirs.choice, max(theirs.completing.moment, delegated.completing.moment))
 
@@ -157,9 +160,9 @@ class Count:
 
     def _add(self, item: Contribution, sign: int) -> None:
         member = self._question.members[item.node_id]
-        self._weights[Choice(item.choice)] += sign * member.weight
+        self._weights[item.choice] += sign * member.weight
         self._voters += sign * (member.weight > 0)
-        if self._question.may_veto(member):
+        if item.node_id in self._may_veto:
             self._veto_counted += sign * member.weight
 
     @property

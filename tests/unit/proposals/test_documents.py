@@ -6,41 +6,14 @@ from typing import Any
 import pytest
 
 from quorate.canonical import format_time
-from quorate.identity.statements import proposal_statement, trust_domain_statement
-from quorate.proposals.decision import decide
+from quorate.identity.statements import trust_domain_statement
+from quorate.proposals.decision import Case, decide
 from quorate.proposals.documents import DocumentError, tally_documents
-from tests.unit.proposals.fleet import MESH, OPENED, PERIOD, STANDARD, Fleet, constitution, member, seed
+from tests.unit.proposals.fleet import OPENED, PERIOD, STANDARD, Fleet, constitution, member
+from tests.unit.proposals.papers import folder, proposal, signed_domain
 
 END = OPENED + PERIOD + 2
 Object = dict[str, Any]
-
-
-def signed_domain(spec: Object, created: int | None = None) -> Object:
-    statement = trust_domain_statement("fleet", spec)
-    signatures = [{"name": name, "signature": statement.sign(seed(name))} for name in ("ada", "bob")]
-    return resource("TrustDomain", "fleet", {**spec, "signatures": signatures}, created)
-
-
-def resource(kind: str, name: str, spec: Object, created: int | None = None) -> Object:
-    metadata: Object = {"name": name, "namespace": "default"}
-    if created is not None:
-        metadata["creationTimestamp"] = format_time(created)
-    return {"apiVersion": "quorate.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec}
-
-
-def proposal(spec: Object, created: int | None = None) -> Object:
-    signature = proposal_statement(MESH, "default", "p", spec).sign(seed("m0.main"))
-    return resource("GovernanceProposal", "p", {**spec, "signature": signature}, created)
-
-
-def folder(fleet: Fleet, pattern: str = "YYYYN") -> list[Object]:
-    words = {"Y": "Approve", "N": "Reject"}
-    votes = [fleet.vote_spec(f"m{index}", words[letter]) for index, letter in enumerate(pattern)]
-    return [
-        signed_domain(constitution(fleet.members, fleet.voting)),
-        proposal(fleet.spec()),
-        *(resource("Vote", f"v{index}", spec) for index, spec in enumerate(votes)),
-    ]
 
 
 def test_an_outcome_from_documents() -> None:
@@ -118,12 +91,18 @@ def test_bad_documents() -> None:
     with pytest.raises(DocumentError, match="neither --opened nor"):
         tally_documents(items, at=END)
     items[2]["spec"]["sequence"] = -1
-    with pytest.raises(DocumentError, match=r"Vote v0: spec.sequence -1 must be an integer"):
+    with pytest.raises(DocumentError, match=r"Vote v10-0: spec.sequence -1 must be an integer"):
         tally_documents(items, at=END, opened=OPENED)
 
 
+def timed(case: Case) -> float:
+    start = process_time()
+    decide(case, OPENED + 4000)
+    return process_time() - start
+
+
 def test_a_thousand_votes_are_quick() -> None:
-    """With the signatures' verdicts known, a thousand votes at as many seconds are decided in well under 250 ms."""
+    """With the signatures' verdicts known, a thousand votes at as many seconds are decided in well under 100 ms."""
     members = [member(f"m{i}") for i in range(1000)]
     rules = {**STANDARD, "votingPeriodSeconds": 5000, "earlyDecision": True}
     fleet = Fleet({"Standard": rules}, members)
@@ -131,8 +110,6 @@ def test_a_thousand_votes_are_quick() -> None:
         fleet.vote(f"m{index}", "Approve" if index % 2 else "Reject", index)
     case = fleet.case()
     decide(case, OPENED + 4000)
-    start = process_time()
-    decide(case, OPENED + 4000)
-    took = process_time() - start
+    took = min(timed(case) for _ in range(5))
     print(f"decide, 1000 votes: {took * 1000:.1f} ms")
-    assert took < 0.25
+    assert took < 0.1
