@@ -68,7 +68,7 @@ def cast(fleet: Fleet) -> None:
     fleet.vote("alice", "approve")
     fleet.vote("bob", "approve")
     fleet.vote("bob", "reject", name="forged", signed_by="eve")
-    again = wait_for("the first vote", lambda: fleet.renamed(first, "again"), 40)
+    again = wait_for("the first vote", lambda: fleet.renamed(first, "replayed"), 40)
     wait_for("an API server", lambda: fleet.cluster.apply(again), 40)
     fleet.vote("eve", "approve")
     fleet.vote("carol", "approve")
@@ -83,7 +83,7 @@ def check(fleet: Fleet, seconds: float = 60.0) -> None:
     in_force = wait_for("the change", lambda: _changed(fleet, status["digest"]), seconds)
     assert in_force["evidenceDigest"] == status["evidenceDigest"]
     assert len(fleet.get("DynamicContract")["status"]["history"]) == 2
-    for name, reason in (("forged", "BadSignature"), ("again", "Duplicate")):
+    for name, reason in (("forged", "BadSignature"), ("replayed", "Duplicate")):
         fleet.counted(f"{fleet.proposal_name}-{name}", reason, seconds)
     wait_for(f"the entries {EXPECTED}", lambda: fleet.events() == EXPECTED, seconds)
     fleet.evidence()
