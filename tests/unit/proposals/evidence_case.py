@@ -1,5 +1,6 @@
 """A small decided proposal with real keys, real entries and a real log, for the tests of its evidence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
@@ -39,7 +40,7 @@ def public(name: str) -> str:
     return encode_base64(public_key_of(SEEDS[name]))
 
 
-def domain_spec() -> dict[str, Any]:
+def domain_spec(name: str = "acme", **more: Any) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "meshId": "mesh",
         "revision": 1,
@@ -47,7 +48,7 @@ def domain_spec() -> dict[str, Any]:
         "admins": [{"name": "root", "publicKey": public("root")}],
         "adminThreshold": 1,
         "phaseId": "5.5",
-        "log": {"origin": CHAIN, "keys": [str(LOG.verifier)]},
+        "log": {"origin": f"mesh/{name}", "keys": [str(LOG.verifier)]},
         "members": [
             {
                 "nodeId": node,
@@ -62,8 +63,9 @@ def domain_spec() -> dict[str, Any]:
             for kind in ("Standard", "Constitutional")
         }
         | {"Emergency": {"votingPeriodSeconds": 600, "ratificationSeconds": 1000}},
+        **more,
     }
-    signature = trust_domain_statement("acme", spec).sign(SEEDS["root"])
+    signature = trust_domain_statement(name, spec).sign(SEEDS["root"])
     return {**spec, "signatures": [{"name": "root", "signature": signature}]}
 
 
@@ -115,21 +117,25 @@ def proposal_spec() -> dict[str, Any]:
     }
 
 
-def cast(log: Log, proposal: Statement, node: str, choice: str, second: int) -> Signed:
+def cast(
+    log: Log, proposal: Statement, node: str, choice: str, second: int, *, domain: str = "acme", refused: str = ""
+) -> Signed:
+    """Record a vote; `refused` is the reason that the hub gives, empty where it accepts."""
     spec = {
         "proposal": {"digest": proposal.digest},
         "revision": 1,
         "voter": node,
         "keyName": "alice",
-        "domain": "acme",
+        "domain": domain,
         "choice": choice,
         "sequence": 1,
         "castAt": format_time(second),
     }
     statement = vote_statement("mesh", spec)
-    entry = log.append(
-        "governance.vote.accepted", statement.digest, second + 1, [proposal.digest], recordedAt=format_time(second)
-    )
+    event, detail = "governance.vote.accepted", {"recordedAt": format_time(second)}
+    if refused:
+        event, detail = "governance.vote.refused", {**detail, "reason": refused}
+    entry = log.append(event, statement.digest, second + 1, [proposal.digest], **detail)
     return Signed(statement, statement.sign(SEEDS[node]), entry)
 
 
@@ -170,6 +176,12 @@ def next_revision(spec: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "revision": 2, "previousDigest": before, "phaseId": "5.6"}
 
 
+def _history(revisions: Sequence[RevisionRecord]) -> DomainHistory:
+    return DomainHistory(
+        AcceptedRevision(parse_domain(item.name, item.spec), entry_second(item.entry)) for item in revisions
+    )
+
+
 @dataclass
 class Story:
     """A proposal that opens, gets its votes and is decided; `revisions` may already hold more than the first."""
@@ -184,6 +196,8 @@ class Story:
     acts: tuple[str, ...] = ()
     executed: int | None = None
     decides: int | None = None
+    refuses: tuple[int, ...] = ()
+    others: dict[str, RevisionRecord] = field(default_factory=dict)
 
     def decide(self) -> dict[str, Any]:
         """The bundle of the decision."""
@@ -193,20 +207,22 @@ class Story:
             digest = trust_domain_statement("acme", spec).digest
             entry = log.append("trust.domain.accepted", CHAIN, opened - 100, [digest])
             self.revisions.append(RevisionRecord("acme", spec, entry))
-        history = DomainHistory(
-            AcceptedRevision(parse_domain(item.name, item.spec), entry_second(item.entry)) for item in self.revisions
-        )
+        history = _history(self.revisions)
         proposal = proposal_statement("mesh", "ns", "p", self.spec)
         opening = log.append("governance.proposal.opened", proposal.digest, opened, [])
         votes = [
-            cast(log, proposal, node, choice, opened + 10 + index)
+            cast(log, proposal, node, choice, opened + 10 + index, refused="TooLate" if index in self.refuses else "")
             for index, (node, choice) in enumerate(zip(NODES, self.choices, strict=False))
         ]
+        votes += [
+            cast(log, proposal, node, "Approve", opened + 40, domain=name) for name in self.others for node in NODES[:2]
+        ]
+        histories = {"acme": history, **{name: _history([record]) for name, record in self.others.items()}}
         parts: dict[str, Any] = {
             "mesh_id": "mesh",
             "domain": "acme",
-            "revisions": {"acme": self.revisions},
-            "electorates": {"acme": history.latest.electorate.document},
+            "revisions": {"acme": self.revisions, **{name: [record] for name, record in self.others.items()}},
+            "electorates": {name: item.latest.electorate.document for name, item in histories.items()},
             "proposal": proposal,
             "signature": proposal.sign(SEEDS[NODES[0]]),
             "opening": opening,
@@ -223,7 +239,7 @@ class Story:
         # The document is what the votes give: derived from a bundle that does not hold it yet.
         pending = {**opening, "timestamp": format_timestamp(second * 1_000_000)}
         draft = build(**parts, outcome={}, outcome_entry=pending)
-        outcome = dict(self.recompute(parse_bundle(draft), {"acme": history}))
+        outcome = dict(self.recompute(parse_bundle(draft), histories))
         decided = log.append(
             "governance.proposal.decided",
             proposal.digest,
