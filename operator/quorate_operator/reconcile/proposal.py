@@ -151,7 +151,7 @@ class GovernanceProposals:
         todo = due(docket.life, gathered.at)
         if todo.action in (Action.DECIDE, Action.RATIFY):
             plan = decision.record_decision(gathered, docket, now)
-        elif todo.action in (Action.EXECUTE, Action.EXPIRE):
+        elif todo.action in (Action.EXECUTE, Action.EXPIRE) or execution.is_stopped(gathered, docket):
             plan = execution.record_execution(gathered, docket, now)
         return plan or shown(gathered, docket, now)
 

@@ -20,15 +20,21 @@ from quorate_operator.reconcile.proposal_status import shown
 from quorate_operator.reconcile.protocol import Note, Plan
 
 
+def is_stopped(gathered: Gathered, docket: Docket) -> bool:
+    """Whether adminThreshold admins stopped what was adopted; it ends at once, whatever the timelock says."""
+    if docket.life.phase is not Phase.ADOPTED:
+        return False
+    history = docket.constitution.history
+    stops = threshold_reached(history, docket.digest, "Stop", docket.acts, opened=docket.opened, until=gathered.at)
+    return stops is not None
+
+
 def record_execution(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     """The executing or failing entry; None (and so only the status) while execution has to wait."""
     life, domain = docket.life, docket.constitution
     assert gathered.evidence is not None
     assert life.execute_after is not None
-    stopped = threshold_reached(
-        domain.history, docket.digest, "Stop", docket.acts, opened=docket.opened, until=gathered.at
-    )
-    if stopped is not None:
+    if is_stopped(gathered, docket):
         result: Executed | NotExecuted | Postponed = NotExecuted(Phase.STOPPED, Reason.STOPPED, "stopped by the admins")
     elif docket.fields["type"] == "Emergency" and not still_endorsed(docket.case, gathered.at):
         message = "the endorsing admin keys in force no longer reach adminThreshold"

@@ -1,0 +1,99 @@
+"""Votes against the log: what it takes, what it refuses, and that no object can hold up a decision."""
+
+import pytest
+
+from quorate.canonical import encode_base64, format_time
+from quorate_operator.kube.resources import Key
+
+from .town import NAMES, Town
+
+
+@pytest.fixture
+async def town() -> Town:
+    """A domain and its contract in force."""
+    made = await Town().restart()
+    await made.found()
+    return made
+
+
+@pytest.fixture
+async def proposal(town: Town) -> Key:
+    """An open proposal."""
+    key = town.propose()
+    await town.settle()
+    return key
+
+
+async def test_an_impossible_time_is_refused_and_delays_nothing(town: Town, proposal: Key) -> None:
+    """CastAt in the year 0 passes the schema: the vote is Invalid, and the decision is taken all the same."""
+    bad = town.vote(proposal, "m1", "Reject", "bad", castAt="0000-01-01T00:00:00Z")
+    await town.settle()
+    assert town.condition(bad, "Counted")[:2] == ("False", "Invalid")
+    assert "castAt" in town.condition(bad, "Counted")[2]
+    for who in NAMES:
+        town.vote(proposal, who, "Approve")
+    await town.settle(103)
+    assert town.status(proposal)["phase"] == "Executed"
+    assert not town.errors
+
+
+@pytest.mark.parametrize("forged_first", [True, False])
+async def test_a_copy_with_a_forged_signature_says_nothing_about_the_vote(
+    town: Town, proposal: Key, forged_first: bool
+) -> None:
+    """The same statement under another signature is BadSignature, before or after the true vote, which counts."""
+    fields = {"castAt": format_time(int(town.now))}
+    forged = {**fields, "signature": encode_base64(bytes(64))}
+    if forged_first:
+        town.vote(proposal, "m1", "Approve", "forged", **forged)
+        await town.settle()
+    true = town.vote(proposal, "m1", "Approve", **fields)
+    await town.settle()
+    if not forged_first:
+        town.vote(proposal, "m1", "Approve", "forged", **forged)
+    await town.settle(1)
+    assert town.condition(true, "Counted")[:2] == ("True", "Counted")
+    assert town.status(true)["weight"] == 1
+    assert town.condition(Key("Vote", "default", "forged"), "Counted")[:2] == ("False", "BadSignature")
+
+
+async def test_a_vote_on_no_opened_digest_waits_or_is_told(town: Town, proposal: Key) -> None:
+    """A higher revision may still come, so the vote waits; for the revision that is open it is OtherProposal."""
+    other = {"namespace": "default", "name": "p", "digest": "sha256:" + "0" * 64}
+    waiting = town.vote(proposal, "m1", "Approve", "waiting", proposal=other, revision=2)
+    wrong = town.vote(proposal, "m1", "Approve", "wrong", proposal=other)
+    elsewhere = town.vote(proposal, "m1", "Approve", "elsewhere", domain="other")
+    await town.settle()
+    assert town.condition(waiting, "Ready")[:2] == ("False", "UnknownProposal")
+    assert town.condition(waiting, "Reconciling")[0] == "True"
+    assert town.condition(wrong, "Counted")[1] == "OtherProposal"
+    assert town.condition(elsewhere, "Counted")[1:] == (
+        "OtherProposal",
+        "spec.domain 'other' does not vote on this proposal",
+    )
+
+
+async def test_a_vote_after_the_decision_is_too_late_whatever_its_time(town: Town, proposal: Key) -> None:
+    """Once the decision is recorded nothing is accepted, and what is shown stays what was decided."""
+    for who in NAMES[:3]:
+        town.vote(proposal, who, "Approve")
+    await town.settle(103)
+    shown = town.status(proposal)["tally"]
+    late = town.vote(proposal, "m3", "Reject")
+    town.server.objects[late]["metadata"]["creationTimestamp"] = format_time(int(town.now) - 50)
+    await town.restart()
+    await town.settle()
+    assert town.condition(late, "Counted")[1] == "TooLate"
+    assert town.status(proposal)["tally"] == shown
+
+
+async def test_one_event_per_refusal_and_none_for_a_change_of_mind(town: Town, proposal: Key) -> None:
+    """A refused vote warns once, however often it is looked at; a retracted one does not."""
+    town.vote(proposal, "m1", "Approve", "first")
+    await town.settle()
+    town.vote(proposal, "m1", "Retract", "second", sequence=2)
+    town.vote(proposal, "m2", "Approve", "forged", signature=encode_base64(bytes(64)))
+    await town.settle(3)
+    await town.restart()
+    await town.settle()
+    assert sorted(town.recorder.notes) == [("first", "Overtaken"), ("forged", "BadSignature")]
