@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 
 from quorate.api.conditions import Reason
+from quorate.canonical import parse_time
 from quorate.identity.statements import Statement
 from quorate.proposals.bundle import Bundle, RevisionRecord, entry_second, parse_bundle
-from quorate.proposals.lifecycle import EventType
+from quorate.proposals.lifecycle import EventType, Timing
 from quorate.proposals.report import Check, Finding, Pinned, Report
 from quorate.trust.domain import AcceptedRevision, DomainHistory
 from quorate.trust.revisions import Announcement, announcement_verdict, check_revision
@@ -99,6 +100,11 @@ def _by_proposal(report: Report, item: RevisionRecord, pinned: Pinned, verify: V
         why = nested.faults[0].message if nested.faults else "it does not adopt this revision"
         report.fault(Check.REVISION, f"revision {number}: its evidence {digest} does not authorise it: {why}")
         return []
+    after, before = _window(parse_bundle(data), item.name)
+    second = entry_second(item.entry)
+    if second < max(after, entry_second(entry)) or (before is not None and second > before):
+        report.fault(Check.REVISION, f"revision {number} was accepted outside the execution window of its proposal")
+        return []
     report.subject(entry, nested.proposal_digest, (EventType.EXECUTED,))
     report.missing += nested.missing
     return [result]
@@ -111,6 +117,13 @@ def _adopted_revision(nested: Report, data: bytes, name: str) -> str | None:
     if nested.outcome != "Adopted" or fields.get("type") != "Constitutional" or not on_domain:
         return None
     return str(fields["change"]["resultDigest"])
+
+
+def _window(bundle: Bundle, name: str) -> tuple[int, int | None]:
+    """The execution window of an adopted proposal, by the rules of its opening revision."""
+    opened, kind = entry_second(bundle.opening), bundle.proposal.fields["type"]
+    pinned = [item.spec for item in bundle.domains[name].revisions if entry_second(item.entry) <= opened][-1]
+    return Timing.of(pinned["voting"][kind], kind).window(parse_time(bundle.outcome["decidedAt"]))
 
 
 def _without(evidence: Mapping[str, bytes], digest: str) -> dict[str, bytes]:

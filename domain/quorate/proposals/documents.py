@@ -89,8 +89,7 @@ class _Result:
             return
         timing = Timing.of((rules and rules.rules(case.type)) or {}, case.type)
         # It is decided two seconds after T at the earliest, and the window begins with the end of the timelock.
-        after = decision.at + timing.timelock
-        before = None if timing.execution_window is None else after + timing.execution_window
+        after, before = timing.window(decision.at)
         first = max(after, decision.at + SETTLE_SECONDS)
         if first <= at:
             result = Authorisation(case.domain, change["baseDigest"], change["resultDigest"], first, before)

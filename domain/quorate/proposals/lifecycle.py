@@ -75,6 +75,11 @@ class Timing:
             ratification=rules.get("ratificationSeconds") if emergency else None,
         )
 
+    def window(self, decided: int) -> tuple[int, int | None]:
+        """The seconds, both included, in which what was adopted at T may be executed; None: without end."""
+        after = decided + self.timelock
+        return after, None if self.execution_window is None else after + self.execution_window
+
 
 @dataclass(frozen=True)
 class Life:
@@ -168,8 +173,7 @@ def _decide(life: Life, step: Step, timing: Timing) -> Life:
     life = replace(life, phase=outcome, reason=step.detail.get("reason"), decided_at=decided)
     if outcome is not Phase.ADOPTED:
         return replace(life, closed_at=step.at)
-    after = decided + timing.timelock
-    before = None if timing.execution_window is None else after + timing.execution_window
+    after, before = timing.window(decided)
     return replace(life, execute_after=after, execute_before=before)
 
 

@@ -14,7 +14,7 @@ from quorate.canonical import format_time
 from quorate.proposals.documents import DocumentError, tally_documents
 from quorate_cli.output import to_yaml
 from tests.unit.cli.conftest import Quorate
-from tests.unit.proposals.fleet import OPENED, PERIOD, STANDARD, Fleet, constitution, member
+from tests.unit.proposals.fleet import OPENED, PERIOD, STANDARD, Fleet, constitution, member, node
 from tests.unit.proposals.papers import (
     RECOVERY,
     Object,
@@ -22,7 +22,6 @@ from tests.unit.proposals.papers import (
     attestation,
     digest_of_domain,
     folder,
-    node,
     proposal,
     recovery,
     signed_domain,

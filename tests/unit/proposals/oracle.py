@@ -205,7 +205,7 @@ class Oracle:
             return False
         adaptive, period = rules.get("adaptiveQuorum"), rules["votingPeriodSeconds"]
         if adaptive is None:
-            return basis * 10000 >= rules["quorumBasisPoints"] * self.total
+            return bool(basis * 10000 >= rules["quorumBasisPoints"] * self.total)
         start, floor = adaptive["startBasisPoints"], adaptive["floorBasisPoints"]
         needed = (start * period - (start - floor) * min(elapsed, period)) * self.total
         return bool(basis * 10000 * period >= needed)

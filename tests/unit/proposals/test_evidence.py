@@ -247,7 +247,9 @@ def test_delegations_and_acts_are_evidence() -> None:
     assert any(item.check is Check.OUTCOME for item in check(stopped).faults)
 
 
-def authorised_revision(change: Callable[[dict[str, Any]], None] | None = None) -> tuple[dict[str, Any], bytes]:
+def authorised_revision(
+    change: Callable[[dict[str, Any]], None] | None = None, *, accepted_at: int = OPENED - 5000
+) -> tuple[dict[str, Any], bytes]:
     """A decision under revision 2, which a Constitutional proposal authorised, and that proposal's evidence."""
     second = next_revision(domain_spec())
     result = trust_domain_statement("acme", second).digest
@@ -266,7 +268,7 @@ def authorised_revision(change: Callable[[dict[str, Any]], None] | None = None) 
     executed = first.log.append(
         "governance.proposal.executed", key, OPENED - 6000, [], evidenceDigest=digest, resultDigest=result
     )
-    accepted = first.log.append("trust.domain.accepted", CHAIN, OPENED - 5000, [result])
+    accepted = first.log.append("trust.domain.accepted", CHAIN, accepted_at, [result])
     authority = {"kind": "Proposal", "evidenceDigest": digest, "entry": executed}
     revisions = [*first.revisions, RevisionRecord("acme", second, accepted, authority)]
     later = Story(recompute, log=first.log, revisions=revisions)
@@ -283,6 +285,13 @@ def test_revision_by_proposal() -> None:
     other = evidence.replace(b"Approve", b"Abstain")
     forged = check(bundle, Pinned(PINNED.pins, evidence={digest_of_data(evidence): other}))
     assert forged.faults[0].check is Check.REVISION and "does not authorise" in forged.faults[0].message
+
+
+def test_a_revision_before_its_proposal_was_executed() -> None:
+    """What a proposal authorises is accepted after its execution, inside its window."""
+    bundle, evidence = authorised_revision(accepted_at=OPENED - 6001)
+    report = check(bundle, Pinned(PINNED.pins, evidence={digest_of_data(evidence): evidence}))
+    assert "outside the execution window" in report.faults[0].message
 
 
 def test_only_a_constitutional_proposal_authorises() -> None:

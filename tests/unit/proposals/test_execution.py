@@ -88,7 +88,7 @@ def test_trust_domain_is_authorised() -> None:
         (NOW + 11, NotExecuted, Reason.WINDOW_CLOSED),
     ],
 )
-def test_window(now: int, kind: type, reason: Reason | None) -> None:
+def test_window(now: int, kind: type[Any], reason: Reason | None) -> None:
     """Nothing executes outside the window, whose two ends belong to it; after it the proposal is Expired."""
     result = run(CHANGE, now=now)
     assert isinstance(result, kind)
@@ -167,7 +167,8 @@ def test_emergency_can_be_reversed(clause: str, patch: Any, base: Any) -> None:
     assert result.detail("sha256:e")["reverseDigest"] == digest_of(dict(result.reverse.change))
     back = reverse(emergency, PROPOSAL, result.reverse, result.content, now=NOW + 100)
     assert back.content is not None and back.content.clauses == CONTENT.clauses
-    assert back.content.version == "v2026.02.01-1" and back.content.previous.digest == result.content.digest
+    assert back.content.version == "v2026.02.01-1" and back.content.previous is not None
+    assert back.content.previous.digest == result.content.digest
 
 
 def test_reversal_of_a_clause_that_moved_on() -> None:

@@ -110,7 +110,7 @@ def test_an_adaptive_decline_may_make_the_late_quorum() -> None:
 def test_late_quorum_once_per_phase() -> None:
     """Expedited and the Standard phase after it each may grow once; the fallback keeps the later end."""
     late = {"windowSeconds": 100, "extensionSeconds": 2500}
-    voting = {**EXPEDITED, "Expedited": {**EXPEDITED["Expedited"], "lateQuorum": late}}
+    voting: dict[str, Any] = {**EXPEDITED, "Expedited": {**EXPEDITED["Expedited"], "lateQuorum": late}}
     fleet = Fleet(voting, kind="Expedited").cast("YYNN", 950).cast("....Y", 3499)
     assert verdict(fleet) == ("Adopted", "Passed", 3500)
     voting["Standard"] = {**voting["Standard"], "lateQuorum": {"windowSeconds": 100, "extensionSeconds": 7}}
