@@ -81,6 +81,7 @@ async def test_appended_entries_are_found_and_verify(store: Store) -> None:
     heads = await store.log.heads(["a", digest, "none"])
     assert {key: item.sequence for key, item in heads.items()} == {"a": 1, digest: 2}
     assert [item.sequence for item in await store.log.about(digest)] == [0, 2]
+    assert set(await store.log.recorded([done[1].entry_id, UUID(int=0)])) == {done[1].entry_id}
     assert await store.content.get([digest]) == {digest: data}
     assert done[0].subject_key == "a" and done[0].about == [digest] and done[0].header.content == first.content
     assert await verdict(store) is Verdict.UNANCHORED

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from quorate.audit.checkpoint import CheckpointError, parse_checkpoint
-from quorate.audit.note import NoteError, parse_note
+from quorate.audit.checkpoint import CheckpointError, open_checkpoint
 from quorate.canonical import canonical_bytes, digest_of_bytes
-from quorate.proposals.bundle import parse_bundle
+from quorate.identity.vkey import VerifierKey, parse_verifier_key
+from quorate.proposals.bundle import Bundle, parse_bundle
 from quorate.proposals.proof import ChainProof, ProvenEntry, build_proof
 from quorate_operator.reconcile.docket import Docket
 from quorate_operator.reconcile.projection import project
@@ -33,7 +33,8 @@ async def gather_proof(gathered: Gathered, docket: Docket, context: Context) -> 
 
 async def _prove(evidence: bytes, docket: Docket, context: Context) -> bytes | None:
     wanted: dict[str, set[str]] = {}
-    for chain, entry in parse_bundle(evidence).entries():
+    bundle = parse_bundle(evidence)
+    for chain, entry in bundle.entries():
         wanted.setdefault(chain, set()).add(entry["entry_id"])
     recorded = [*docket.entries, *docket.delegations]
     recorded += [entry for item in docket.constitutions.values() for entry in (*item.accepting, *item.recoveries)]
@@ -42,17 +43,30 @@ async def _prove(evidence: bytes, docket: Docket, context: Context) -> bytes | N
         entries = {item.entry_id: item for item in recorded if item.chain_id == chain and str(item.entry_id) in ids}
         if {str(entry_id) for entry_id in entries} != ids:
             return None
-        proof = await _chain(chain, sorted(entries.values(), key=lambda item: item.sequence), context)
+        ordered = sorted(entries.values(), key=lambda item: item.sequence)
+        proof = await _chain(chain, ordered, _log_keys(bundle, chain), context)
         if proof is None:
             return None
         chains.append(proof)
     return canonical_bytes(build_proof(digest_of_bytes(evidence), chains))
 
 
-async def _chain(chain: str, entries: Sequence[Recorded], context: Context) -> ChainProof | None:
+def _log_keys(bundle: Bundle, chain: str) -> list[VerifierKey]:
+    """The log keys by which a verifier of the evidence will judge a checkpoint: those of the revisions in it."""
+    record = bundle.domains[chain.partition("/")[2]]
+    logs = (item.spec.get("log") or {} for item in record.revisions)
+    return [parse_verifier_key(text) for text in dict.fromkeys(key for log in logs for key in log.get("keys") or ())]
+
+
+async def _chain(
+    chain: str, entries: Sequence[Recorded], keys: Sequence[VerifierKey], context: Context
+) -> ChainProof | None:
     """By the first checkpoint that covers all entries, so that the proof is the same whenever it is made."""
     for note in await context.log.checkpoints(chain):
-        size = _size(note)
+        try:
+            size = open_checkpoint(note, keys, origin=chain).size
+        except CheckpointError:
+            continue  # signed by a key that the domain does not know
         if entries[-1].sequence >= size:
             continue
         proven = []
@@ -61,10 +75,3 @@ async def _chain(chain: str, entries: Sequence[Recorded], context: Context) -> C
             proven.append(ProvenEntry(entry.sequence, entry.record, tuple(path)))
         return ChainProof(chain, note, tuple(proven))
     return None
-
-
-def _size(note: str) -> int:
-    try:
-        return parse_checkpoint(parse_note(note).text).size
-    except (CheckpointError, NoteError):
-        return 0

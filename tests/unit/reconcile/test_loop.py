@@ -4,11 +4,11 @@ import contextlib
 
 import pytest
 
-from quorate.canonical import digest_of, format_time
+from quorate.canonical import digest_of, encode_base64, format_time
 from quorate.identity.statements import act_statement, trust_domain_statement
 from quorate_operator.errors import Transient
 from quorate_operator.kube.resources import Key
-from tests.unit.proposals.fleet import MESH, seed
+from tests.unit.proposals.fleet import MESH, node, seed
 
 from .town import NAMES, Town, sign_domain
 
@@ -216,3 +216,58 @@ async def test_rivals_warn_each_other_once(town: Town) -> None:
     assert [item["name"] for item in town.status(first)["conflicts"]] == ["b"]
     assert [item["name"] for item in town.status(second)["conflicts"]] == ["a"]
     assert sorted(town.recorder.notes) == [("a", "Conflict"), ("b", "Conflict")]
+
+
+@pytest.mark.parametrize("failing", range(5))
+async def test_a_refusal_is_recorded_once_whatever_crashes(town: Town, failing: int) -> None:
+    """Refused revision, opening, signature, vote, attestation: one entry each, and in the end each status says so."""
+    proposal = town.propose()
+    await town.settle()
+    writes = 0
+
+    def fail(what: str, key: Key) -> None:
+        nonlocal writes
+        writes += 1
+        if writes > failing:
+            raise Transient("Crashed", f"{what} {key}")
+
+    town.server.fail = fail
+    spec = town.domain_spec()
+    town.apply("TrustDomain", "fleet", {**spec, "phaseId": "2", "revision": 2, "previousDigest": digest_of("other")})
+    stale = town.propose(
+        "stale", change={"baseDigest": digest_of("other"), "patch": [{"op": "remove", "path": "/text"}]}
+    )
+    signature = encode_base64(bytes(64))
+    forged = town.apply(
+        "GovernanceProposal", "forged", {**town.server.objects[proposal]["spec"], "signature": signature}, "default"
+    )
+    vote = town.vote(proposal, "m1", "Approve", signature=signature)
+    said = {
+        "domain": "fleet", "attester": node("m1"), "keyName": "main", "sequence": 1, "type": "Delegation",
+        "at": format_time(int(town.now)), "statement": {"to": node("m2"), "types": ["Standard"]},
+        "signature": signature,
+    }  # fmt: skip
+    attestation = town.apply("Attestation", "a", said, "default")
+    await town.settle()
+    assert writes > failing
+    town.server.fail = lambda what, key: None
+    await town.restart()
+    await town.settle(2)
+    for event, count in {
+        "governance.proposal.refused": 2,
+        "governance.vote.refused": 1,
+        "trust.attestation.refused": 1,
+    }.items():
+        assert town.entries.count(event) == count
+    reasons = {
+        town.domain: "PreviousMismatch",
+        stale: "StaleBase",
+        forged: "BadSignature",
+        vote: "BadSignature",
+        attestation: "BadSignature",
+    }
+    assert {key: town.condition(key, "Ready")[1] for key in reasons} == reasons
+    await town.restart()
+    before = list(town.entries)
+    await town.settle(2)
+    assert town.entries == before
