@@ -1,0 +1,95 @@
+"""Two domains at once, delegations, recoveries, a pin that the log contradicts: all in memory."""
+
+import pytest
+
+from quorate.canonical import digest_of, format_time
+from quorate.identity.statements import attestation_statement, trust_domain_statement
+from quorate.proposals.evidence import Pinned, verify
+from quorate.proposals.report import Verdict
+from quorate_operator.kube.resources import Key
+from tests.unit.proposals.fleet import MESH, constitution, member, node, seed
+
+from .town import NAMES, STANDARD, Town
+
+
+@pytest.fixture
+async def town() -> Town:
+    """A domain and its contract in force."""
+    made = await Town().restart()
+    await made.found()
+    return made
+
+
+def delegate(town: Town, who: str, to: str, domain: str, name: str) -> Key:
+    """A signed delegation of Standard proposals."""
+    spec = {
+        "domain": domain, "attester": node(who), "keyName": "main", "sequence": 1, "at": format_time(int(town.now)),
+        "type": "Delegation", "statement": {"to": node(to), "types": ["Standard"]},
+    }  # fmt: skip
+    signature = attestation_statement(MESH, spec).sign(seed(f"{who}.main"))
+    return town.apply("Attestation", name, {**spec, "signature": signature}, "default")
+
+
+async def test_a_double_majority_with_a_delegation_in_the_other_domain(town: Town) -> None:
+    """Both domains adopt; the other one's delegation counts there, and the evidence of it all verifies."""
+    spec = constitution([member(name) for name in NAMES], {"Standard": STANDARD})
+    statement = trust_domain_statement("other", spec)
+    signatures = [{"name": name, "signature": statement.sign(seed(name))} for name in ("ada", "bob")]
+    town.apply("TrustDomain", "other", {**spec, "signatures": signatures})
+    await town.settle()
+    said = delegate(town, "m3", "m1", "other", "d")
+    proposal = town.propose(domains=["fleet", "other"])
+    await town.settle()
+    assert town.condition(said, "Ready")[:2] == ("True", "Accepted")
+    for who in NAMES:
+        town.vote(proposal, who, "Approve")
+    for who in ("m0", "m1"):
+        town.vote(proposal, who, "Approve", f"other-{who}", domain="other", sequence=2)
+    await town.settle(103)
+    assert not town.errors
+    status = town.status(proposal)
+    assert status["phase"] == "Executed"
+    assert {item["name"]: item["tally"]["approve"] for item in status["domains"]} == {"fleet": 4, "other": 3}
+    held = town.server.objects[Key("ConfigMap", "quorate-system", status["evidenceRef"])]["data"]["content"]
+    report = verify(held.encode(), pinned=Pinned())
+    assert report.verdict is Verdict.UNANCHORED, report.faults
+    assert report.counts["delegations"] == 1
+
+
+async def test_a_delegation_after_the_decision_changes_nothing_shown(town: Town) -> None:
+    """What was decided on stays what is shown, also in a new process."""
+    proposal = town.propose()
+    await town.settle()
+    for who in NAMES[:3]:
+        town.vote(proposal, who, "Approve")
+    await town.settle(103)
+    shown = town.status(proposal)
+    delegate(town, "m3", "m1", "fleet", "late")
+    await town.restart()
+    await town.settle(1)
+    assert town.status(proposal) == shown
+
+
+async def test_a_pin_that_the_log_contradicts_puts_nothing_in_force(town: Town) -> None:
+    """PinMismatch: the domain says so, shows no accepted revision, and proposals and votes on it stall."""
+    proposal = town.propose()
+    await town.settle()
+    town.pins[f"{MESH}/fleet"] = digest_of("another")
+    await town.restart()
+    entries = list(town.entries)
+    vote = town.vote(proposal, "m1", "Approve")
+    await town.settle()
+    assert town.condition(town.domain, "Authorized")[:2] == ("False", "PinMismatch")
+    assert "accepted" not in town.status(town.domain)
+    assert {town.errors[key].reason for key in (proposal, vote)} == {"PinMismatch"}
+    assert town.entries == entries
+
+
+async def test_kinds_of_attestation_that_are_not_built_say_so(town: Town) -> None:
+    """Trust and the like are stored and NotImplemented; nothing is recorded."""
+    entries = list(town.entries)
+    spec = {"domain": "fleet", "type": "Trust", "attester": node("m1"), "statement": {}, "signature": ""}
+    key = town.apply("Attestation", "t", spec, "default")
+    await town.settle()
+    assert town.condition(key, "Ready")[:2] == ("False", "NotImplemented")
+    assert town.entries == entries
