@@ -245,7 +245,7 @@ class GovernanceProposalStatus(Status):
     revision: Revision | None = None
     """The open revision."""
     statement_ref: ContentName | None = None
-    """ConfigMap in quorate-system with the statement."""
+    """ConfigMap in quorate-system with the statement, where it is projected; otherwise it comes by the CLI."""
     domain_revision: Revision | None = None
     """Revision of the TrustDomain under which the vote is held."""
     electorate: Electorate | None = None

@@ -58,7 +58,7 @@ class Electorate(Model):
     total_weight: Count
     """Their weight together."""
     content_ref: ContentName | None = None
-    """ConfigMap in quorate-system with the list."""
+    """ConfigMap in quorate-system with the list, where it is projected; otherwise it comes by the CLI."""
 
 
 class Phase(StrEnum):
