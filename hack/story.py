@@ -1,4 +1,4 @@
-"""Put the transcript of a demo run into README.md: `quorate demo | tee story.txt && python hack/story.py < story.txt`."""
+"""Put a run's transcript into README.md: `quorate demo | tee story.txt && python hack/story.py < story.txt`."""
 
 import html
 import re
