@@ -40,7 +40,9 @@ def tally(
     if output in (Format.JSON, Format.YAML):
         emit(results[0] if len(results) == 1 else results, output)
         return
-    for result in results:
+    for place, result in enumerate(results):
+        if place:
+            print()
         show_outcome(result, wide=output is Format.WIDE)
 
 
@@ -54,13 +56,26 @@ def _time(flag: str, text: str) -> int:
 def show_outcome(result: Obj, *, wide: bool) -> None:
     """An outcome document (governance.md, "Tally") for people."""
     electorate, sums = result.get("electorate") or {}, result.get("sums") or {}
-    outcome = str(result.get("outcome") or "open")
+    outcome, proposal = str(result.get("outcome") or "open"), result.get("proposal")
+    named = (
+        {
+            "Proposal": f"{proposal['namespace']}/{proposal['name']} revision {proposal['revision']}",
+            "Digest": proposal["digest"],
+            "Opened": result.get("opened"),
+        }
+        if proposal
+        else {}
+    )
     show_fields(
         {
+            **named,
             "Outcome": paint(outcome, {"Adopted": "good", "open": "warn"}.get(outcome, "bad")),
             "Reason": result.get("reason"),
+            **({"Because": result["message"]} if result.get("message") else {}),
             "Decided at": result.get("decidedAt"),
-            "Electorate": f"{electorate.get('members')} members, weight {electorate.get('totalWeight')}",
+            "Electorate": f"{electorate['members']} members, weight {electorate['totalWeight']}"
+            if electorate
+            else None,
             "Sums": ", ".join(f"{name} {value}" for name, value in sums.items()),
             "Quorum made by": result.get("quorumMadeBy"),
         }
@@ -70,6 +85,9 @@ def show_outcome(result: Obj, *, wide: bool) -> None:
     print()
     votes = result.get("votes") or []
     show_table(_VOTES if wide else _VOTES[:6], votes)
+    if result.get("refusedRevisions"):
+        print()
+        show_table(_REVISIONS, result["refusedRevisions"])
     for name, part in (result.get("domains") or {}).items():
         print(f"\n{name}:")
         show_outcome(part, wide=wide)
@@ -80,6 +98,11 @@ _TESTS: list[Column] = [
     ("left", lambda row: row["left"]),
     ("right", lambda row: row["right"]),
     ("holds", lambda row: row["holds"]),
+]
+_REVISIONS: list[Column] = [
+    ("not accepted", lambda row: f"{row['domain']} revision {row['revision']}"),
+    ("reason", lambda row: row["reason"]),
+    ("because", lambda row: row["message"]),
 ]
 _VOTES: list[Column] = [
     ("voter", lambda row: row.get("voter")),

@@ -160,7 +160,7 @@ def test_tables_show_open_refused_and_decided(quorate: Quorate, tmp_path: Path) 
     items[1]["spec"]["signature"] = "A" * 86
     (tmp_path / "all.yaml").write_text(to_yaml(items))
     done = quorate("tally", "-f", tmp_path / "all.yaml", "--at", AT, "--opened", OPENING)
-    assert done.code == 0 and "BadSignature" in done.out
+    assert done.code == 0 and "BadSignature" in done.out and "spec.signature is not that of key" in done.out
 
 
 Path_ = tuple[str | int, ...]
@@ -197,7 +197,8 @@ def rich_papers() -> list[Object]:
     items = papers()
     first = {key: value for key, value in items[0]["spec"].items() if key != "signatures"}
     first |= {"recovery": RECOVERY}
-    second = {**first, "revision": 2, "previousDigest": digest_of_domain(first), "phaseId": "2"}
+    second = {**first, "revision": 2, "previousDigest": digest_of_domain(first)}
+    second["recovery"] = {**RECOVERY, "delaySeconds": 200}
     announced, digest = recovery(second, OPENED - 500, ("safe", "bank"))
     cancelled = attestation("CancelRecovery", {"acts": [act("CancelRecovery", "ada", digest, -450)]}, OPENED - 450)
     fleet = Fleet({"Standard": first["voting"]["Standard"]})
@@ -214,7 +215,8 @@ def counted(results: list[Object]) -> set[tuple[str, str]]:
 
 PAPERS = rich_papers()
 PLACES = [(index, place) for index, item in enumerate(PAPERS) for place in places(item)]
-COUNTED = counted(tally_documents(PAPERS, at=OPENED + PERIOD + 2, opened=OPENED))
+RESULTS = tally_documents(PAPERS, at=OPENED + PERIOD + 2, opened=OPENED)
+COUNTED = counted(RESULTS)
 LABELS = {"metadata", "status", "apiVersion", "kind"}
 
 
@@ -232,6 +234,12 @@ def mutate(changes: list[tuple[tuple[int, Path_], Any, bool]]) -> list[Object]:
         except (KeyError, IndexError, TypeError):
             continue  # an earlier change took the place away
     return items
+
+
+def test_the_documents_to_mutate_reach_every_part() -> None:
+    """Nothing in them is refused but votes, so that a change has something to break."""
+    assert [result["outcome"] for result in RESULTS] == ["Superseded", None]
+    assert RESULTS[0]["refusedRevisions"] == [] and len(COUNTED) == 5
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -106,3 +106,17 @@ def test_the_tally_is_what_a_naive_reading_gives(block: int) -> None:
             agree(world(Random(seed)))
         except AssertionError as error:
             raise AssertionError(f"seed {seed}") from error
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_a_decision_is_taken_when_due_and_stays(block: int) -> None:
+    """It is taken from T + 2 on, never before; next_check looks ahead; what is recorded later changes nothing."""
+    for seed in range(block * 15, block * 15 + 15):
+        case = world(Random(seed)).case()
+        last = decide(case, LATER).decision
+        assert last is not None
+        for now in range(OPENED, last.at + 12):
+            progress = decide(case, now)
+            assert progress.decision == (last if now >= last.at + 2 else None), (seed, now - OPENED)
+            if progress.decision is None:
+                assert progress.next_check is not None and progress.next_check > now, (seed, now - OPENED)
