@@ -242,7 +242,7 @@ def test_the_documents_to_mutate_reach_every_part() -> None:
     assert RESULTS[0]["refusedRevisions"] == [] and len(COUNTED) == 5
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JUNK, st.booleans()), min_size=1, max_size=3))
 def test_mutated_documents_never_crash_nor_make_a_vote_count(
     changes: list[tuple[tuple[int, Path_], Any, bool]],
