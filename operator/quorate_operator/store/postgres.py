@@ -6,7 +6,7 @@ READ COMMITTED and row locks, never SERIALIZABLE: audit.md, 1 has the measuremen
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
@@ -26,6 +26,7 @@ from quorate_operator.store.tiles import write_tiles
 
 _log = logging.getLogger(__name__)
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+Pool = AsyncConnectionPool[Connection]
 T = TypeVar("T")
 PARTITION_WIDTH = 1_048_576
 _SESSION = "-c idle_in_transaction_session_timeout=5s -c lock_timeout=5s -c client_min_messages=warning"
@@ -35,15 +36,21 @@ class Database:
     """The pool, and the translation of its errors."""
 
     def __init__(self, dsn: str, *, connections: int = 6, timeout: float = 5.0) -> None:
-        self._pool = AsyncConnectionPool(
-            dsn,
-            min_size=1,
-            max_size=connections,
-            open=False,
-            timeout=timeout,
-            reconnect_timeout=10.0,
-            kwargs={"options": _SESSION, "connect_timeout": 5},
-        )
+
+        def pool(*, autocommit: bool) -> Pool:
+            return AsyncConnectionPool(
+                dsn,
+                min_size=1,
+                max_size=connections,
+                open=False,
+                timeout=timeout,
+                reconnect_timeout=10.0,
+                kwargs={"options": _SESSION, "connect_timeout": 5, "autocommit": autocommit},
+            )
+
+        self._pool = pool(autocommit=False)
+        # BEGIN and COMMIT around a single SELECT would make it three round trips.
+        self._readers = pool(autocommit=True)
         self.term = 0
 
     async def open(self) -> None:
@@ -54,6 +61,7 @@ class Database:
             Transient: `DatabaseUnavailable`.
         """
         await self._pool.open()
+        await self._readers.open()
         try:
             done = check_schema(await self.read(sql.SCHEMA))
         except psycopg.errors.UndefinedTable as error:
@@ -63,34 +71,27 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._readers.close()
         await self._pool.close()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
         """A connection in a transaction of its own; Transient when the database is away."""
-        try:
-            async with self._pool.connection() as connection:
-                yield connection
-        except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
-            raise Transient("DatabaseUnavailable", _first_line(error), retry_after=0.5) from error
-        except psycopg.errors.InsufficientPrivilege as error:
-            rule = "grant it quorate_app and quorate_sealer to lead, quorate_read to read"
-            raise Stalled("DatabaseDenied", f"this database user lacks a role: {_first_line(error)}; {rule}") from error
+        async with _translated(), self._pool.connection() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _reader(self) -> AsyncIterator[Connection]:
+        async with _translated(), self._readers.connection() as connection:
+            yield connection
 
     async def read(self, query: str, *args: Any) -> list[Any]:
         """Rows of one query; asked again once, because a pooled connection may be of before a restart."""
-        return await self.again(lambda connection: _rows(connection, query, args))
+        return await _again(self._reader, lambda connection: _rows(connection, query, args))
 
-    async def again(self, work: Callable[[Connection], Awaitable[T]], *, tries: int = 8) -> T:
+    async def again(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do idempotent work in a transaction; stale connections of the pool are used up by trying again."""
-        while True:
-            try:
-                async with self.connection() as connection:
-                    return await work(connection)
-            except Transient as error:
-                tries -= 1
-                if tries <= 0 or isinstance(error.__cause__, PoolTimeout):
-                    raise
+        return await _again(self.connection, work)
 
     async def ping(self) -> bool:
         """Whether the database answers."""
@@ -108,6 +109,33 @@ class Database:
 
         self.term = await self.again(work)
         return self.term
+
+
+@asynccontextmanager
+async def _translated() -> AsyncIterator[None]:
+    try:
+        yield
+    except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise Transient("DatabaseUnavailable", _first_line(error), retry_after=0.5) from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        rule = "grant it quorate_app and quorate_sealer to lead, quorate_read to read"
+        raise Stalled("DatabaseDenied", f"this database user lacks a role: {_first_line(error)}; {rule}") from error
+
+
+async def _again(
+    connect: Callable[[], AbstractAsyncContextManager[Connection]],
+    work: Callable[[Connection], Awaitable[T]],
+    *,
+    tries: int = 8,
+) -> T:
+    while True:
+        try:
+            async with connect() as connection:
+                return await work(connection)
+        except Transient as error:
+            tries -= 1
+            if tries <= 0 or isinstance(error.__cause__, PoolTimeout):
+                raise
 
 
 def _first_line(error: Exception) -> str:
