@@ -19,7 +19,7 @@ PAGES = ("docs/concepts.md", "docs/cli.md", "README.md")
 """In the order in which their blocks run: later pages look at what the first one made."""
 BLOCK = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
-SECONDS = 90
+SECONDS = 240
 
 
 class Block(NamedTuple):
@@ -63,18 +63,19 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A copy of the examples, with quorate and kubectl on the path; the sandbox that the pages start ends with it."""
     folder = tmp_path_factory.mktemp("docs")
     shutil.copytree(ROOT / "examples/fleet", folder, dirs_exist_ok=True)
-    programs, state = folder / "bin", folder / "state"
+    programs = folder / "bin"
     programs.mkdir()
     script = programs / "quorate"
     script.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m quorate_cli "$@"\n')
     script.chmod(0o755)
     (programs / "kubectl").symlink_to(binaries.find(["kubectl"], say=print)["kubectl"])
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("QUORATE_", "KUBECONFIG"))}
-    if "QUORATE_CACHE" in os.environ:
-        environment["QUORATE_CACHE"] = os.environ["QUORATE_CACHE"]
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("QUORATE_", "KUBECONFIG", "XDG_"))
+    }
+    cache = os.environ.get("QUORATE_CACHE", str(Path.home() / ".cache/quorate"))
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-    yield Shell(folder, {**environment, "PATH": path, "QUORATE_STATE": str(state)})
-    Sandbox("first", state_root=state).down()
+    yield Shell(folder, {**kept, "PATH": path, "HOME": str(folder), "QUORATE_CACHE": cache})
+    Sandbox("first", state_root=folder / ".local/state/quorate/sandbox").down()
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: f"{block.page}:{block.line}")
