@@ -33,7 +33,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 def brisk(spec: Obj) -> None:
     """Every type, decided as soon as it is sure, executed at once."""
     spec["voting"]["Constitutional"] |= {"timelockSeconds": 0, "quorumBasis": "Cast"}
-    spec["voting"]["Emergency"] = {"votingPeriodSeconds": 60, "ratificationSeconds": 4}
+    spec["voting"]["Emergency"] = {"votingPeriodSeconds": 60, "ratificationSeconds": 2}
     spec["recovery"]["delaySeconds"] = 3
     del spec["voting"]["Expedited"]
 

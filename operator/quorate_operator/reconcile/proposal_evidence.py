@@ -21,9 +21,9 @@ from quorate_operator.reconcile.docket import (
     signed,
 )
 from quorate_operator.reconcile.domains import Constitution
-from quorate_operator.reconcile.projection import project
+from quorate_operator.reconcile.projection import is_held, project
 from quorate_operator.reconcile.proposal_gathered import Gathered
-from quorate_operator.reconcile.protocol import Context
+from quorate_operator.reconcile.protocol import Command, Context
 from quorate_operator.store.ports import Recorded
 
 Revisions = Mapping[str, Sequence[RevisionRecord]]
@@ -40,7 +40,17 @@ async def gather_evidence(gathered: Gathered, docket: Docket, context: Context) 
         return gathered
     evidence = await _held(docket, decided, context)
     projections = project(context.view, digest_of_bytes(evidence), evidence)
+    projections += await _of_execution(executed, digest_of_bytes(evidence), context)
     return replace(gathered, evidence=evidence, projections=projections)
+
+
+async def _of_execution(executed: Recorded | None, newest: str, context: Context) -> tuple[Command, ...]:
+    """The evidence that the executing entry names, where a ratification has one of its own since."""
+    digest = newest if executed is None else executed.detail["evidenceDigest"]
+    if digest == newest or is_held(context.view, digest):
+        return ()
+    content = await context.content.get([digest])
+    return project(context.view, digest, content[digest]) if digest in content else ()
 
 
 async def _held(docket: Docket, decided: Recorded, context: Context) -> bytes:

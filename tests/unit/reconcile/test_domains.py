@@ -3,7 +3,7 @@
 import pytest
 
 from quorate.canonical import digest_of, format_time
-from quorate.identity.statements import attestation_statement, trust_domain_statement
+from quorate.identity.statements import act_statement, attestation_statement, trust_domain_statement
 from quorate.proposals.evidence import Pinned, verify
 from quorate.proposals.report import Verdict
 from quorate_operator.kube.resources import Key
@@ -93,3 +93,42 @@ async def test_kinds_of_attestation_that_are_not_built_say_so(town: Town) -> Non
     await town.settle()
     assert town.condition(key, "Ready")[:2] == ("False", "NotImplemented")
     assert town.entries == entries
+
+
+@pytest.mark.parametrize("outcome", ["Ratified", "Reversed"])
+async def test_an_emergency_keeps_the_evidence_of_both_decisions(outcome: str) -> None:
+    """Executed on endorsement; the ratification's own evidence verifies, and the executing entry's stays projected."""
+    town = await Town().restart()
+    emergency = {"votingPeriodSeconds": 50, "ratificationSeconds": 20}
+    await town.found(voting={"Standard": STANDARD, "Emergency": emergency})
+    proposal = town.propose(type="Emergency")
+    await town.settle()
+    for who in NAMES if outcome == "Ratified" else ():
+        town.vote(proposal, who, "Approve")
+    spec = town.server.objects[proposal]["spec"]
+    acts = []
+    for name in ("ada", "bob"):
+        act = {
+            "act": "Endorse", "proposalDigest": town.status(proposal)["digest"], "by": name, "keyName": name,
+            "at": format_time(int(town.now)),
+        }  # fmt: skip
+        acts.append({**act, "signature": act_statement(MESH, "fleet", act).sign(seed(name))})
+    town.apply("GovernanceProposal", "p", {**spec, "endorsements": acts}, "default")
+    await town.settle(3)
+    executed = town.status(proposal)
+    assert executed["phase"] == "EmergencyExecuted"
+    first = town.status(town.contract)["inForce"]["evidenceDigest"]
+    assert first == executed["evidenceDigest"]
+    del town.server.objects[Key("ConfigMap", "quorate-system", executed["evidenceRef"])]
+    await town.restart()
+    await town.settle(22)
+    status = town.status(proposal)
+    assert status["phase"] == outcome and status["evidenceDigest"] != first
+    for reference in (executed["evidenceRef"], status["evidenceRef"]):
+        held = town.server.objects[Key("ConfigMap", "quorate-system", reference)]["data"]["content"]
+        report = verify(held.encode(), pinned=Pinned())
+        assert report.verdict is Verdict.UNANCHORED, report.faults
+    in_force = town.status(town.contract)["inForce"]["evidenceDigest"]
+    assert in_force == (first if outcome == "Ratified" else status["evidenceDigest"])
+    assert town.entries.count("governance.contract.changed") == (1 if outcome == "Ratified" else 2)
+    assert not town.errors

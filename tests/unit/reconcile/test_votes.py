@@ -5,7 +5,7 @@ import pytest
 from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.resources import Key
 
-from .town import NAMES, Town
+from .town import NAMES, STANDARD, Town
 
 
 @pytest.fixture
@@ -97,3 +97,21 @@ async def test_one_event_per_refusal_and_none_for_a_change_of_mind(town: Town, p
     await town.restart()
     await town.settle()
     assert sorted(town.recorder.notes) == [("first", "Overtaken"), ("forged", "BadSignature")]
+
+
+async def test_an_amendment_after_the_votes_have_decided_is_too_late() -> None:
+    """Between T and the entry of the decision nothing may supersede any more: AmendmentTooLate, and it is adopted."""
+    town = await Town().restart()
+    await town.found(voting={"Standard": {**STANDARD, "earlyDecision": True}})
+    proposal = town.propose()
+    await town.settle()
+    for who in NAMES:
+        town.vote(proposal, who, "Approve")
+    await town.settle(1)
+    assert town.status(proposal)["phase"] == "Voting"
+    town.propose(rationale="better", revision=2)
+    await town.settle()
+    assert town.condition(proposal, "SpecAccepted")[:2] == ("False", "AmendmentTooLate")
+    await town.settle(2)
+    assert town.status(proposal)["phase"] == "Executed"
+    assert town.status(proposal)["revision"] == 1

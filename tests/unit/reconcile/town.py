@@ -169,7 +169,7 @@ class Town:
             item["keys"].append({"purpose": "Machine", "name": "machine", "publicKey": public(f"{name}.machine")})
         listed = [{"name": "rules", "contractId": CONTRACT_ID, "genesisDigest": Content.genesis(self.genesis()).digest}]
         voting = {"Standard": STANDARD, "Constitutional": STANDARD}
-        return sign_domain(constitution(members, voting, contracts=listed, **more))
+        return sign_domain(constitution(members, more.pop("voting", voting), contracts=listed, **more))
 
     async def found(self, **more: Any) -> None:
         """Domain and contract, both in force."""
