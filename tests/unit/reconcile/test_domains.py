@@ -3,11 +3,11 @@
 import pytest
 
 from quorate.canonical import digest_of, format_time
-from quorate.identity.statements import act_statement, attestation_statement, trust_domain_statement
+from quorate.identity.statements import act_statement, attestation_statement, recovery_statement, trust_domain_statement
 from quorate.proposals.evidence import Pinned, verify
 from quorate.proposals.report import Verdict
 from quorate_operator.kube.resources import Key
-from tests.unit.proposals.fleet import MESH, constitution, member, node, seed
+from tests.unit.proposals.fleet import MESH, constitution, member, node, public, seed
 
 from .town import NAMES, STANDARD, Town
 
@@ -50,8 +50,7 @@ async def test_a_double_majority_with_a_delegation_in_the_other_domain(town: Tow
     status = town.status(proposal)
     assert status["phase"] == "Executed"
     assert {item["name"]: item["tally"]["approve"] for item in status["domains"]} == {"fleet": 4, "other": 3}
-    held = town.server.objects[Key("ConfigMap", "quorate-system", status["evidenceRef"])]["data"]["content"]
-    report = verify(held.encode(), pinned=Pinned())
+    report = verify(town.content(status["evidenceRef"]), pinned=Pinned())
     assert report.verdict is Verdict.UNANCHORED, report.faults
     assert report.counts["delegations"] == 1
 
@@ -125,10 +124,49 @@ async def test_an_emergency_keeps_the_evidence_of_both_decisions(outcome: str) -
     status = town.status(proposal)
     assert status["phase"] == outcome and status["evidenceDigest"] != first
     for reference in (executed["evidenceRef"], status["evidenceRef"]):
-        held = town.server.objects[Key("ConfigMap", "quorate-system", reference)]["data"]["content"]
-        report = verify(held.encode(), pinned=Pinned())
+        report = verify(town.content(reference), pinned=Pinned())
         assert report.verdict is Verdict.UNANCHORED, report.faults
     in_force = town.status(town.contract)["inForce"]["evidenceDigest"]
     assert in_force == (first if outcome == "Ratified" else status["evidenceDigest"])
     assert town.entries.count("governance.contract.changed") == (1 if outcome == "Ratified" else 2)
     assert not town.errors
+
+
+async def test_evidence_after_a_recovery_carries_the_announcement() -> None:
+    """New admins by an announced recovery: a decision under their revision verifies from its evidence alone."""
+    town = await Town().restart()
+    await town.found(
+        recovery={"keys": [{"name": "vault", "publicKey": public("vault")}], "threshold": 1, "delaySeconds": 5}
+    )
+    spec = {name: value for name, value in town.server.objects[town.domain]["spec"].items() if name != "signatures"}
+    digest = trust_domain_statement("fleet", spec).digest
+    admins = [{"name": "eva", "publicKey": public("eva")}]
+    second = {**spec, "revision": 2, "previousDigest": digest, "admins": admins, "adminThreshold": 1}
+    statement = trust_domain_statement("fleet", second)
+    second["signatures"] = [{"name": "vault", "signature": statement.sign(seed("vault"))}]
+    recovery = {
+        "revision": 2,
+        "previousDigest": digest,
+        "resultDigest": statement.digest,
+        "at": format_time(int(town.now)),
+    }
+    signature = {"name": "vault", "signature": recovery_statement(MESH, "fleet", recovery).sign(seed("vault"))}
+    said = {
+        "domain": "fleet", "attester": node("m1"), "keyName": "main", "sequence": 1, "at": format_time(int(town.now)),
+        "type": "Recovery", "statement": {**recovery, "signatures": [signature]},
+    }  # fmt: skip
+    said["signature"] = attestation_statement(MESH, said).sign(seed("m1.main"))
+    town.apply("Attestation", "r", said, "default")
+    town.apply("TrustDomain", "fleet", second)
+    await town.settle(4)
+    assert town.condition(town.domain, "Authorized")[:2] == ("False", "Unauthorized")
+    await town.settle(2)
+    assert town.status(town.domain)["accepted"]["revision"] == 2
+    assert ("r", "RecoveryAnnounced") in town.recorder.notes
+    proposal = town.propose()
+    await town.settle()
+    for who in NAMES:
+        town.vote(proposal, who, "Approve")
+    await town.settle(103)
+    report = verify(town.content(town.status(proposal)["evidenceRef"]), pinned=Pinned())
+    assert report.verdict is Verdict.UNANCHORED, report.faults

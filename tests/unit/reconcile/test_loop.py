@@ -6,6 +6,8 @@ import pytest
 
 from quorate.canonical import digest_of, encode_base64, format_time
 from quorate.identity.statements import act_statement, trust_domain_statement
+from quorate.proposals.evidence import Pinned, verify
+from quorate.proposals.report import Verdict
 from quorate_operator.errors import Transient
 from quorate_operator.kube.resources import Key
 from tests.unit.proposals.fleet import MESH, node, seed
@@ -172,6 +174,11 @@ async def test_a_revision_in_the_window_is_accepted_by_its_proposal(town: Town) 
     proposal = await adopted(town, type="Constitutional", target=target, change=change)
     assert town.status(town.domain)["accepted"]["revision"] == 2
     assert town.status(proposal)["reason"] == "Executed"
+    later = await adopted(town, name="later")
+    assert town.status(later)["domainRevision"] == 2
+    known = {town.status(proposal)["evidenceDigest"]: town.content(town.status(proposal)["evidenceRef"])}
+    report = verify(town.content(town.status(later)["evidenceRef"]), pinned=Pinned(evidence=known))
+    assert report.verdict is Verdict.UNANCHORED, (report.faults, report.missing)
 
 
 async def test_a_contract_that_the_domain_drops_is_not_in_force(town: Town) -> None:

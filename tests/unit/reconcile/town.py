@@ -147,6 +147,10 @@ class Town:
         """The status on the server."""
         return dict(self.server.objects[key].get("status") or {})
 
+    def content(self, reference: str) -> bytes:
+        """The bytes that a content ConfigMap projects."""
+        return str(self.server.objects[Key("ConfigMap", "quorate-system", reference)]["data"]["content"]).encode()
+
     def condition(self, key: Key, kind: str) -> tuple[str, str, str]:
         """(status, reason, message); empty while it is not there."""
         found = (item for item in self.status(key).get("conditions") or () if item["type"] == kind)
