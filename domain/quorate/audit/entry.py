@@ -38,8 +38,7 @@ def parse_timestamp(text: str) -> int:
     """Unix microseconds of a timestamp with exactly six digits; ValueError for any other form."""
     if _TIMESTAMP.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a time of the form YYYY-MM-DDTHH:MM:SS.ffffffZ")
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (datetime.fromisoformat(text) - _EPOCH) // timedelta(microseconds=1)
 
 
 def content_hash(content: bytes, domain_tag: str = DOMAIN_TAG) -> bytes:
