@@ -275,6 +275,10 @@ def _raise_first(parts: Mapping[str, "asyncio.Task[Any]"], stop: asyncio.Event) 
         error = task.exception() if not task.cancelled() else None
         if isinstance(error, Fatal):
             raise error
+        if name == "watch" and error is None:
+            # Kopf ends without an error only when it is told to: by our flag, or by a signal that came in the moment
+            # before its handlers were replaced by ours. Either way somebody asked the process to stop.
+            continue
         if error is not None or not stop.is_set():
             raise Fatal("PartEnded", f"the operator's {name} ended: {error or 'without an error'}") from error
 
