@@ -19,7 +19,7 @@ from quorate_operator.kube.resources import GROUP, OWN_KINDS, SYSTEM_NAMESPACE, 
 Obj = dict[str, Any]
 app = typer.Typer()
 MINIMUM_KUBERNETES = (1, 30)  # ValidatingAdmissionPolicy and selectableFields
-_DEPENDENCIES = ("cryptography", "kopf", "kubernetes", "psycopg", "pydantic", "typer")
+_DEPENDENCIES = ("cryptography", "kopf", "psycopg", "pydantic", "typer")
 
 
 @dataclass(frozen=True)
