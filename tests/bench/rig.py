@@ -1,7 +1,9 @@
 """A full sandbox with the operator, for one benchmark: everything syncs to disk, own name, always removed."""
 
 import os
-from collections.abc import Iterator, Mapping
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,26 @@ class Rig:
         """Start it and wait until it decides."""
         self.sandbox.start("operator")
         self.sandbox.wait("operator")
+
+    @contextmanager
+    def bare_operator(self) -> Iterator[Callable[[Observer, Key], Awaitable[object]]]:
+        """`bare_operator.py` as a process; call what it gives with a first object, to wait until it answers."""
+        command = [
+            sys.executable,
+            "-m",
+            "kopf",
+            "run",
+            "--standalone",
+            "-A",
+            str(Path(__file__).with_name("bare_operator.py")),
+        ]
+        env = {**os.environ, "KUBECONFIG": str(self.sandbox.kubeconfig)}
+        process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            yield lambda seen, key: seen.all_when([key], is_ready, 60.0)
+        finally:
+            process.terminate()
+            process.wait(30)
 
     def operator_megabytes(self) -> float:
         """The operator's peak resident memory, in MB (10^6 bytes)."""

@@ -136,12 +136,10 @@ def test_a_graceful_stop_hands_over_at_once(sandbox: Sandbox, start: Callable[..
     wait_for("its decision", lambda: conditions(sandbox, name) == STALLED)
 
 
-def test_after_a_kill_the_next_decides_once_the_lease_expired(
-    sandbox: Sandbox, start: Callable[..., Process]
-) -> None:
+def test_after_a_kill_the_next_decides_once_the_lease_expired(sandbox: Sandbox, start: Callable[..., Process]) -> None:
     """After kill -9 the Lease must expire; a new process then leads and heals what was left.
 
-    How long that takes is held by the benchmark (`restart`); here only that it does not take for ever on a busy machine.
+    How long that takes is held by the benchmark; here only that it does not take for ever on a busy machine.
     """
     first = start()
     wait_for("the first to lead", first.leads)

@@ -8,6 +8,7 @@ from typing import Any
 from quorate.api.conditions import ConditionType, Observation, Reason, observe
 from quorate.api.manifests import NODE_ID_LABEL
 from quorate.audit.entry import Draft, Tether
+from quorate.canonical import parse_time
 from quorate.trust.heartbeat import Beat, judge_heartbeat, silent_from
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key, Obj
@@ -21,6 +22,7 @@ SILENT = "trust.node.silent"
 REFUSED = "trust.node.refused"
 NODE_NAMESPACE = "quorate-node-"
 LEASE = "quorate-heartbeat-"
+FIRST_HEARTBEAT_SECONDS = 1
 LOOK_SECONDS = 1.0
 NAMESPACE_SECONDS = 10
 
@@ -143,6 +145,9 @@ class MeshNodes:
         grace = int((gathered.obj["spec"].get("heartbeat") or {}).get("graceSeconds", 180))
         standings = [_standing(place, gathered, grace, now) for place in gathered.places]
         shown = next((item for item in standings if not item.ready), standings[0])
+        if shown.reason == Reason.NO_HEARTBEAT and _just_created(gathered.obj, now):
+            # The first heartbeat of a node that registers is on its way: one status write instead of two.
+            return Plan(wake_at=now + FIRST_HEARTBEAT_SECONDS)
         entries, chain = _entries(gathered, standings, shown, now)
         observations = _observations(gathered.obj, standings, shown)
         member = [
@@ -169,6 +174,13 @@ class MeshNodes:
             wake_at=min(due, default=None),
             dirty=tuple(Key("TrustDomain", "", place.domain) for place in gathered.places) if entries else (),
         )
+
+
+def _just_created(obj: Obj, now: int) -> bool:
+    created = obj["metadata"].get("creationTimestamp")
+    if created is None or (obj.get("status") or {}).get("conditions"):
+        return False
+    return now - parse_time(created) < FIRST_HEARTBEAT_SECONDS
 
 
 @dataclass(frozen=True)
