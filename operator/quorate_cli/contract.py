@@ -56,6 +56,17 @@ def content_of(cluster: Cluster, contract: Obj, version: str | None = None) -> C
     return _fetch(cluster, wanted)
 
 
+def base_of(cluster: Cluster, contract: Obj, proposal_digest: str) -> Content:
+    """What a proposal changes: the content before its execution, else the one in force."""
+    status = contract.get("status") or {}
+    known = [status.get("inForce") or {}, *(status.get("history") or ())]
+    made = next((item for item in known if item.get("proposalDigest") == proposal_digest), None)
+    if made is None:
+        return content_of(cluster, contract)
+    previous = content_of(cluster, contract, made["digest"]).previous
+    return genesis_of(contract) if previous is None else content_of(cluster, contract, previous.digest)
+
+
 def _fetch(cluster: Cluster, wanted: Obj) -> Content:
     try:
         document = read_content(cluster, wanted.get("contentRef"), wanted["digest"])

@@ -9,6 +9,7 @@ from quorate.audit.verify import Verdict
 from quorate.canonical import digest_of_bytes
 from quorate_cli.audit import EXIT
 from quorate_cli.cluster import Cluster
+from quorate_cli.contract import base_of
 from quorate_cli.options import Kubeconfig, Namespace, Output, Sandbox
 from quorate_cli.output import (
     BadInputError,
@@ -23,7 +24,7 @@ from quorate_cli.output import (
     tell,
 )
 from quorate_cli.pins import Pins, parse_pins
-from quorate_cli.sources import SYSTEM_NAMESPACE, Sources
+from quorate_cli.sources import SYSTEM_NAMESPACE, Sources, accepted, why_not
 
 if TYPE_CHECKING:
     from quorate.proposals.evidence import Report
@@ -151,6 +152,32 @@ def evidence(
         if proof is None:
             raise CliError(f"proof of {name!r}: there is none yet: no checkpoint covers its entries")
         _write(proof_out, proof)
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
+    namespace: Namespace = None,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Print the governance_proposal JSON document of a proposal on a clause, checked against its schema."""
+    from quorate.proposals.export import ExportRefusedError, export_proposal  # noqa: PLC0415 - jsonschema is slow to import
+
+    sources = Sources((), kubeconfig, sandbox)
+    proposal = sources.cluster.get("GovernanceProposal", name, sources.namespace(namespace))
+    spec, digest = proposal["spec"], (proposal.get("status") or {}).get("digest")
+    if spec["target"].get("clause") is None:
+        raise CliError(f"GovernanceProposal {name!r}: NoClauseTarget: only a proposal on a clause has a document")
+    if digest is None:
+        raise CliError(f"GovernanceProposal {name!r}: it has not opened yet{why_not(proposal, 'Ready')}")
+    contract = sources.cluster.get("DynamicContract", spec["target"]["name"])
+    domain = accepted(sources.cluster, spec["trustDomain"])
+    try:
+        base = base_of(sources.cluster, contract, digest)
+        emit(export_proposal(proposal, digest=digest, base=base, domain_spec=domain.spec), Format.JSON)
+    except ExportRefusedError as error:
+        raise CliError(f"GovernanceProposal {name!r}: {error.reason}: {error}") from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from quorate.canonical import digest_of_bytes, parse_time
+from quorate.proposals.export import validate
 from quorate_cli.domain import add_signature
 from quorate_cli.main import run
 from quorate_cli.place import READER
@@ -201,6 +202,17 @@ def test_the_proof_anchors_the_evidence(story: Story, tmp_path: Path, capsys: py
     assert run(["proposal", "evidence", fleet.proposal_name, "--out", files[0], "--proof-out", files[1], config]) == 0
     assert run(["proposal", "verify", files[0], "--proof", files[1], pin]) == 0
     assert "INTACT" in capsys.readouterr().out
+
+
+def test_the_exported_document_fits_its_schema(story: Story, capsys: pytest.CaptureFixture[str]) -> None:
+    """`quorate proposal export` gives the JSON document of the founding schema: both texts, status, weights."""
+    fleet = story.fleet
+    assert run(["proposal", "export", fleet.proposal_name, "--kubeconfig", str(fleet.sandbox.kubeconfig)]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert validate(document) == document
+    assert document["status"] == "adopted"
+    assert document["voting_result"]["approve_votes"] == fleet.status()["tally"]["approve"]
+    assert document["changes"]["current_text"] != document["changes"]["proposed_text"]
 
 
 def test_an_unsigned_edit_of_the_constitution_changes_nothing(story: Story) -> None:
