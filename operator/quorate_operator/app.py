@@ -164,6 +164,18 @@ class Operator:
             retry=self.config.retry_seconds,
         )
 
+    def _checkpoints(self, store: Store, client: Client, view: View, planner: Planner) -> Checkpoints:
+        """The schedule; a new checkpoint is shown in its AuditCheckpoint and may complete proofs."""
+
+        async def signed(chain: str) -> None:
+            if not keys_of(view, chain):
+                with contextlib.suppress(Conflict):
+                    view.fold(await client.create(manifest(chain)))
+            planner.mark(keys_of(view, chain))
+            planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2]))
+
+        return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed)
+
     async def _lead(
         self,
         connection: Connection,
@@ -188,15 +200,7 @@ class Operator:
         metrics.LEADER.set(1)
         resync = Resync(client, view, planner, health)
         watch = watching.Watch(view, routes, planner, health, resync.request)
-
-        async def signed(chain: str) -> None:
-            if not keys_of(view, chain):
-                with contextlib.suppress(Conflict):
-                    view.fold(await client.create(manifest(chain)))
-            planner.mark(keys_of(view, chain))
-            planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2]))
-
-        checkpoints = Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed)
+        checkpoints = self._checkpoints(store, client, view, planner)
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),

@@ -75,5 +75,5 @@ class Checkpoints:
                     _log.warning("no log key for chain %s: not signed", head.chain_id, extra={"reason": "NoLogKey"})
                 continue
             await self._log.checkpoint(head.chain_id, key)
-            self._sizes[head.chain_id] = head.size
             await self._signed(head.chain_id)
+            self._sizes[head.chain_id] = head.size  # last: what was not told is told at the next turn

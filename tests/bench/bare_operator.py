@@ -18,6 +18,7 @@ def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 
 
 @kopf.on.event("quorate.dev", "v1alpha1", "dynamiccontracts")
+@kopf.on.event("quorate.dev", "v1alpha1", "meshnodes")
 async def ready(event: kopf.RawEvent, patch: kopf.Patch, body: kopf.Body, **_: Any) -> None:
     """Ready=True for what is new."""
     generation = body["metadata"]["generation"]
