@@ -56,8 +56,12 @@ def is_listening(port: int) -> bool:
 
 
 def in_other_process(code: str, root: Path) -> "subprocess.Popen[str]":
-    """Run Python that brings a sandbox up, as the command line would."""
+    """Run Python that brings a sandbox up, as the command line would at a terminal.
+
+    A shell in the background, CI say, hands SIGINT down as ignored, and then Python has no Ctrl-C.
+    """
     prelude = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"from pathlib import Path\nfrom quorate_cli.sandbox.instance import Sandbox\nroot = Path({str(root)!r})\n"
     )
     return subprocess.Popen(
