@@ -136,18 +136,17 @@ def test_a_graceful_stop_hands_over_at_once(sandbox: Sandbox, start: Callable[..
     wait_for("its decision", lambda: conditions(sandbox, name) == STALLED)
 
 
-def test_after_a_kill_the_next_decides_once_the_lease_expired(sandbox: Sandbox, start: Callable[..., Process]) -> None:
-    """After kill -9 the Lease must expire; a new process then leads and heals what was left.
-
-    How long that takes is held by the benchmark; here only that it does not take for ever on a busy machine.
-    """
+def test_after_a_kill_the_next_decides_within_lease_and_five_seconds(
+    sandbox: Sandbox, start: Callable[..., Process]
+) -> None:
+    """After kill -9 the Lease must expire; a new process then leads and heals what was left."""
     first = start()
     wait_for("the first to lead", first.leads)
     first.stop(signal.SIGKILL)
     killed, name = time.monotonic(), make_policy(sandbox)
     start()
     wait_for("the decision of the next", lambda: conditions(sandbox, name) == STALLED)
-    assert time.monotonic() - killed < LEASE_SECONDS + 5 + 20  # the interpreter's own start on a busy machine
+    assert time.monotonic() - killed < LEASE_SECONDS + 5 + 2  # the interpreter's own start on a busy machine
 
 
 def test_a_leader_that_lost_its_lease_exits(sandbox: Sandbox, start: Callable[..., Process]) -> None:
