@@ -1,0 +1,11 @@
+"""`quorate audit`: the log verified, searched, proved and kept. One module for each command."""
+
+import typer
+
+from quorate_cli.audit.log import log
+from quorate_cli.audit.verify import EXIT, verify
+
+__all__ = ["EXIT", "app"]
+app = typer.Typer(no_args_is_help=True, help="Verify the log and search it.")
+for _command in (verify, log):
+    app.command()(_command)

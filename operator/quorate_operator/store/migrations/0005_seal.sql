@@ -1,0 +1,1 @@
+-- Entries hold their record and nothing that follows from it; one function seals a batch (audit.md, 2 and 4).

@@ -1,0 +1,1 @@
+-- Guards against the administrators of the database: event trigger, catalogue fingerprint (audit.md, 6).

@@ -1,0 +1,1 @@
+-- Quarantine of a chain, and its resumption in a new epoch (audit.md, 9).

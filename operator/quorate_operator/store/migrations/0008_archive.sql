@@ -1,0 +1,1 @@
+-- Pruning, archives and erasure (audit.md, 10).
