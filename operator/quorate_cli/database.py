@@ -1,60 +1,15 @@
-"""The log's database as the command line reads it: one read-only snapshot, so a running operator disturbs nothing."""
+"""The log's database as the command line reads it: a snapshot of the verification's reader, with errors for people."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
-from uuid import UUID
 
 import psycopg
 
-from quorate.audit.verify import StoredEntry, StoredHead
 from quorate_cli.output import CliError, UnreachableError
-from quorate_operator.errors import Stalled
-from quorate_operator.store.migrate import check_schema, migrations
-
-BATCH = 5000
-_OURS = "SELECT to_regclass('quorate.migration')"
-_CHAINS = """
-WITH RECURSIVE found AS (
-    (SELECT chain_id FROM quorate.audit_entry ORDER BY chain_id LIMIT 1)
-    UNION ALL
-    SELECT (SELECT chain_id FROM quorate.audit_entry WHERE chain_id > found.chain_id ORDER BY chain_id LIMIT 1)
-    FROM found WHERE found.chain_id IS NOT NULL
-) SELECT chain_id FROM found WHERE chain_id IS NOT NULL UNION SELECT chain_id FROM quorate.chain_head ORDER BY 1
-"""
-_ENTRIES = """
-SELECT seq, entry_id, record, leaf, chain_hash, subject_key FROM quorate.audit_entry WHERE chain_id = %s ORDER BY seq
-"""
-_HEAD = "SELECT epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE chain_id = %s"
-_NOTES = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s ORDER BY size"
-
-
-class Reader:
-    """What one snapshot of the log holds."""
-
-    def __init__(self, connection: "psycopg.Connection[Any]") -> None:
-        self._connection = connection
-
-    def chains(self) -> list[str]:
-        """Every chain that has entries or a head; an entry without head, or a head without entry, is found so."""
-        return [str(row[0]) for row in self._connection.execute(_CHAINS)]
-
-    def head(self, chain: str) -> StoredHead | None:
-        """The head row of a chain."""
-        row = self._connection.execute(_HEAD, (chain,), binary=True).fetchone()
-        return None if row is None else StoredHead(chain, row[0], row[1], bytes(row[2]), bytes(row[3]))
-
-    def entries(self, chain: str) -> Iterator[StoredEntry]:
-        """All rows of a chain in ascending sequence, streamed."""
-        with self._connection.cursor(name="entries", binary=True) as cursor:
-            cursor.itersize = BATCH
-            cursor.execute(_ENTRIES, (chain,))
-            for sequence, identifier, record, leaf, hashed, subject in cursor:
-                yield StoredEntry(sequence, UUID(str(identifier)), bytes(record), bytes(leaf), bytes(hashed), subject)
-
-    def checkpoints(self, chain: str) -> list[str]:
-        """The signed notes that the database keeps, by size."""
-        return [str(row[0]) for row in self._connection.execute(_NOTES, (chain,))]
+from quorate_operator.errors import Stalled, Transient
+from quorate_operator.store.migrate import migrations
+from quorate_operator.verification.database import Reader
+from quorate_operator.verification.database import reading as snapshot
 
 
 @contextmanager
@@ -63,18 +18,16 @@ def reading(dsn: str) -> Iterator[Reader]:
 
     Raises:
         UnreachableError: the database does not answer.
-        CliError: it is not ours, or has the schema of another version.
+        CliError: it is not ours, or has the schema of another version, or the user may not read it.
     """
     try:
-        with psycopg.connect(dsn, connect_timeout=10, application_name="quorate audit") as connection:
-            connection.read_only = True
-            connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
-            _check_ours(connection)
-            yield Reader(connection)
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise CliError(f"database {place_of(dsn)}: this user may not read the log: {_sentence(error)}") from error
-    except (psycopg.OperationalError, psycopg.ProgrammingError) as error:
-        raise UnreachableError(f"database {place_of(dsn)}: {_sentence(error)}") from error
+        with snapshot(dsn) as reader:
+            yield reader
+    except Stalled as error:
+        hint = "; check --dsn" if error.reason == "ForeignDatabase" else ""
+        raise CliError(f"database {place_of(dsn)}: {error.message}{hint}") from error
+    except Transient as error:
+        raise UnreachableError(f"database {place_of(dsn)}: {error.message}") from error
 
 
 def place_of(dsn: str) -> str:
@@ -87,31 +40,10 @@ def place_of(dsn: str) -> str:
     return f"{parts.get('dbname') or '(default)'} at {host}" + (f":{parts['port']}" if parts.get("port") else "")
 
 
-def _sentence(error: Exception) -> str:
-    return " ".join((str(error) or type(error).__name__).split())
-
-
-def _check_ours(connection: "psycopg.Connection[Any]") -> int:
-    row = connection.execute(_OURS).fetchone()
-    if row is None or row[0] is None:
-        raise CliError("this database is not Quorate's: it has no table quorate.migration; check --dsn")
-    rows = connection.execute("SELECT version, digest FROM quorate.migration ORDER BY version").fetchall()
-    try:
-        done = check_schema([(int(version), str(digest)) for version, digest in rows])
-    except Stalled as error:
-        raise CliError(str(error)) from error
-    if done < len(migrations()):
-        raise CliError(
-            f"the database has schema version {done}, this Quorate needs {len(migrations())}: the operator migrates it"
-        )
-    return done
-
-
 def describe(dsn: str) -> Iterator[tuple[str, str, str, str]]:
     """(check, state, message, advice) of a database, for `quorate doctor`."""
     with reading(dsn) as reader:
-        connection = reader._connection  # noqa: SLF001 - the same module's class
-        server = str(connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
+        server = str(reader.connection.execute("SHOW server_version").fetchone()[0])  # type: ignore[index]
         message = f"{place_of(dsn)}, Postgres {server}, schema version {len(migrations())}"
         yield "database", "ok", message, ""
         heads = [reader.head(chain) for chain in reader.chains()]
