@@ -69,7 +69,8 @@ class Draft:
 
     Args of note: `subject_key` and `previous` (the subject's last entry, None for its first) give the id; `subject` is
     {kind, name, namespace?, uid?, generation?}; `about` are digests that the entry concerns besides its subject;
-    `timestamp` is the event time in Unix microseconds; `detail` is event-specific canonical JSON.
+    `timestamp` is the event time in Unix microseconds; `detail` is event-specific canonical JSON; `erasable` are the
+    salted digests of payload that may be erased (`erasure.Erasable`).
     """
 
     subject_key: str
@@ -82,6 +83,7 @@ class Draft:
     question: str | None = None
     about: Sequence[str] = ()
     detail: Mapping[str, Any] = field(default_factory=dict)
+    erasable: Sequence[str] = ()
 
     @cached_property
     def entry_id(self) -> UUID:
@@ -100,6 +102,8 @@ class Draft:
         }
         if self.question is not None:
             payload["question"] = self.question
+        if self.erasable:
+            payload["erasable"] = sorted(set(self.erasable))
         document = {
             "entry_id": str(self.entry_id),
             "timestamp": format_timestamp(self.timestamp),
@@ -144,6 +148,7 @@ def check_content(document: Mapping[str, Any]) -> None:
     subject = payload.get("subject")
     if not isinstance(subject, Mapping) or not all(subject.get(name) for name in ("key", "kind", "name")):
         raise EntryRefusedError("payload.subject must name key, kind and name")
-    if not all(is_digest(digest) for digest in payload.get("about", ())):
-        raise EntryRefusedError("payload.about must be a list of sha256 digests")
+    for name in ("about", "erasable"):
+        if not all(is_digest(digest) for digest in payload.get(name, ())):
+            raise EntryRefusedError(f"payload.{name} must be a list of sha256 digests")
     _check_tether(payload.get("tether"))
