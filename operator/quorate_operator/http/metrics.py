@@ -22,3 +22,23 @@ TERM = Gauge("quorate_leader_term", "Term taken from Postgres.", registry=REGIST
 OBJECTS = Gauge("quorate_watched_objects", "Objects in the view.", ["kind"], registry=REGISTRY)
 INTAKE_WAITING = Gauge("quorate_intake_waiting", "Entries taken in that wait to be sealed.", registry=REGISTRY)
 INTAKE_AGE = Gauge("quorate_intake_age_seconds", "How long the oldest entry taken in waits.", registry=REGISTRY)
+QUARANTINED = Gauge("quorate_chain_quarantined", "1 while the chain is stopped.", ["chain"], registry=REGISTRY)
+QUARANTINES = Counter(
+    "quorate_quarantines_total", "Quarantines that this process raised (flaps).", ["chain", "cause"], registry=REGISTRY
+)
+LOG_INTACT = Gauge("quorate_log_intact", "1 if the last verification found no fault.", ["chain"], registry=REGISTRY)
+VERIFIED_AT = Gauge(
+    "quorate_verification_success_timestamp_seconds",
+    "When a verification last found no fault, Unix seconds.",
+    ["chain", "extent"],
+    registry=REGISTRY,
+)
+VERIFY_SECONDS = Gauge(
+    "quorate_verification_seconds", "How long the last verification took.", ["chain", "extent"], registry=REGISTRY
+)
+VERIFY_RATE = Gauge(
+    "quorate_verification_entries_per_second", "Rate of the last verification.", ["chain", "extent"], registry=REGISTRY
+)
+VERIFY_ERRORS = Counter(
+    "quorate_verification_errors_total", "Verifications that gave no result.", ["chain"], registry=REGISTRY
+)

@@ -6,6 +6,8 @@ from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
+from quorate.audit.note import SignatureLine
+from quorate.audit.quarantine import Finding, Quarantine
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.store.recorded import Recorded
@@ -62,13 +64,43 @@ class Log(Protocol):
         ...
 
     async def checkpoints(self, chain: str) -> list[str]:
-        """Stored signed notes, by size."""
+        """Stored signed notes, by size, each with the cosignatures that were kept for its size, oldest first."""
+        ...
+
+    async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:
+        """Keep witnesses' lines for the checkpoint of `size`; of each key the first one stays.
+
+        The caller has verified them over the text of that checkpoint. Raises Stalled (`ChainUnknown`) when the chain
+        has no checkpoint of this size, LostLeadership as `append`.
+        """
         ...
 
     async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
         """The unsigned head at `size` and the audit path of leaf `sequence` in it, from the leaf upwards.
 
         Raises Stalled (`ChainUnknown`) when the chain has fewer than `size` entries, ProofError for an impossible path.
+        """
+        ...
+
+    async def quarantines(self) -> list[Quarantine]:
+        """Every quarantine there ever was, by (chain, number); those with `resumed_at` None are open."""
+        ...
+
+    async def stop(self, chain: str, finding: Finding) -> Quarantine | None:
+        """Stop the chain: from now on an append to it raises Transient (`ChainQuarantined`, retry_after 60).
+
+        The new quarantine, or None where one is open already. A chain that does not exist is made, empty, and stopped.
+        """
+        ...
+
+    async def resume(self, quarantine: Quarantine, draft: Draft, lost: Sequence[Checkpoint]) -> Recorded:
+        """End an open quarantine: record `draft` (`quarantine.resumed_draft`) as first entry of the next epoch.
+
+        `lost` are the checkpoints that it cites. One transaction; again after an unknown commit is safe.
+
+        Raises:
+            Stalled: `NotQuarantined`, the quarantine is not the open one or its head moved; `EntryRefused`.
+            Transient, LostLeadership: as `append`.
         """
         ...
 
