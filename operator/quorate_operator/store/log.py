@@ -7,11 +7,13 @@ from uuid import UUID
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
 from quorate.audit.merkle import TILE_WIDTH, Frontier
+from quorate.audit.note import SignatureLine
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store import statements as sql
 from quorate_operator.store.batch import check_content, items_of, now_micros
+from quorate_operator.store.cosignatures import keep
 from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import (
@@ -128,6 +130,11 @@ class PostgresLog:
     async def checkpoints(self, chain: str) -> list[str]:
         """Port `Log`."""
         return [row[0] for row in await self._database.read(sql.CHECKPOINTS, chain)]
+
+    async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:
+        """Port `Log`."""
+        database = self._database
+        await database.again(lambda connection: keep(connection, chain, size, lines, term=database.term))
 
     async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
         """Port `Log`."""

@@ -6,10 +6,12 @@ from uuid import UUID
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
 from quorate.audit.merkle import inclusion_proof, root_of
+from quorate.audit.note import SignatureLine
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store.batch import Batch, Head, Row, check_content, items_of, now_micros
+from quorate_operator.store.cosignatures import no_checkpoint
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import check_term
 from quorate_operator.store.recorded import Recorded
@@ -24,6 +26,7 @@ class Shared:
         self.rows: dict[str, list[Row]] = {}
         self.content: dict[str, bytes] = {}
         self.notes: dict[str, dict[tuple[int, str], str]] = {}
+        self.cosignatures: dict[tuple[str, int], dict[tuple[str, bytes], SignatureLine]] = {}
 
     def all_rows(self) -> list[Row]:
         """Every row by chain and sequence."""
@@ -103,7 +106,21 @@ class MemoryLog:
 
     async def checkpoints(self, chain: str) -> list[str]:
         """Port `Log`."""
-        return [note for _, note in sorted(self._store.shared.notes.get(chain, {}).items())]
+        shared = self._store.shared
+        return [
+            note + "".join(str(line) for line in shared.cosignatures.get((chain, size), {}).values())
+            for (size, _), note in sorted(shared.notes.get(chain, {}).items())
+        ]
+
+    async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:
+        """Port `Log`."""
+        shared = self._store.shared
+        check_term((shared.term, shared.holder), self._store.term)
+        if all(known != size for known, _ in shared.notes.get(chain, {})):
+            raise no_checkpoint(chain, size)
+        kept = shared.cosignatures.setdefault((chain, size), {})
+        for line in lines:
+            kept.setdefault((line.name, line.key_id), line)
 
     async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
         """Port `Log`."""

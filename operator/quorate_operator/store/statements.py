@@ -71,7 +71,12 @@ CHECKPOINT_AT = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s AND siz
 INSERT_CHECKPOINT = """
 INSERT INTO quorate.checkpoint (chain_id, size, signer, note) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
-CHECKPOINTS = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s ORDER BY size, signer"
+CHECKPOINTS = """
+SELECT note || coalesce((
+    SELECT string_agg(line, '' ORDER BY number) FROM quorate.cosignature k
+    WHERE k.chain_id = c.chain_id AND k.size = c.size
+), '') FROM quorate.checkpoint c WHERE chain_id = %s ORDER BY size, signer
+"""
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
 PUT_INTAKE = """
 INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac)
