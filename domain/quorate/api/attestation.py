@@ -33,6 +33,7 @@ class AttestationType(StrEnum):
     DELEGATION = "Delegation"
     RECOVERY = "Recovery"
     CANCEL_RECOVERY = "CancelRecovery"
+    RESUME = "Resume"
 
 
 class Subject(Model):
@@ -81,7 +82,7 @@ class AttestationSpec(Model):
         dict[str, Any], Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ]
     """What is stated, by type. Trust: {weightBasisPoints}; Delegation: {to, types}; Recovery,
-    CancelRecovery: the statement and its signatures."""
+    CancelRecovery: the statement and its signatures. Resume: {chain, quarantine, epoch, size, head, finding}."""
     signature: Signature
     """DSSE signature over the attestation's statement."""
 

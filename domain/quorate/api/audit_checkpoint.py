@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from quorate.api.resource import AGE, READY, REASON, Column, Resource, Status
-from quorate.api.schema import Count, Model, ResourceName, Time, matching, some, text, within
+from quorate.api.schema import Count, Digest, Model, ResourceName, Time, matching, some, text, within
 
 
 class Verify(StrEnum):
@@ -46,6 +46,27 @@ class Cosignature(Model):
     """When it signed."""
 
 
+class OpenQuarantine(Model):
+    """Why nothing is appended to the chain; what resumes it: docs/quarantine.md."""
+
+    number: Count
+    """Which one of the chain, from 1."""
+    cause: Annotated[str, text(63)]
+    """The kind of finding."""
+    message: Annotated[str, text(1024)]
+    """The finding."""
+    raised_at: Time
+    """When it was raised."""
+    epoch: Count
+    """Epoch of the chain."""
+    size: Count
+    """Entries of the chain in the database."""
+    head: Digest
+    """Chain hash of the last of them."""
+    needs_finding: bool | None = None
+    """Whether only a signed, written finding resumes it."""
+
+
 class AuditCheckpointStatus(Status):
     """The newest checkpoint."""
 
@@ -60,9 +81,17 @@ class AuditCheckpointStatus(Status):
     cosignatures: Annotated[list[Cosignature], some(64)] | None = None
     """The witnesses that signed."""
     result: Annotated[str, text(63)] | None = None
-    """What the verification found."""
+    """What the last verification found: Intact, Unanchored, Tampered or CannotTell."""
     duration_milliseconds: Count | None = None
     """How long it took."""
+    verified_size: Count | None = None
+    """Entries from the first on that were found intact."""
+    verified_at: Time | None = None
+    """When a verification last found no fault."""
+    fully_verified_at: Time | None = None
+    """When a verification of everything last found no fault."""
+    quarantine: OpenQuarantine | None = None
+    """The open quarantine of the chain."""
 
 
 class AuditCheckpoint(Resource):
@@ -80,6 +109,7 @@ class AuditCheckpoint(Resource):
     )
     conditions: ClassVar[dict[str, str]] = {
         "Ready": "the newest checkpoint is signed, verified as wanted and cosigned by enough witnesses",
+        "Verified": "the last verification, of everything or of what came since, found no fault",
     }
 
     spec: AuditCheckpointSpec

@@ -29,6 +29,7 @@ class ConditionType(StrEnum):
     COUNTED = "Counted"
     DRIFTED = "Drifted"
     ARCHIVED = "Archived"
+    VERIFIED = "Verified"
 
 
 class Truth(StrEnum):
@@ -59,6 +60,15 @@ class Reason(StrEnum):
     UNKNOWN_KEY = "UnknownKey"
     REPLAYED = "Replayed"
     RETAINED = "Retained"
+    CHAIN_QUARANTINED = "ChainQuarantined"
+    # AuditCheckpoint, and the resumption of a chain: docs/quarantine.md.
+    INTACT = "Intact"
+    NOT_VERIFIED = "NotVerified"
+    VERIFICATION_FAILED = "VerificationFailed"
+    WITNESSES_MISSING = "WitnessesMissing"
+    FINDING_MISSING = "FindingMissing"
+    NOT_QUARANTINED = "NotQuarantined"
+    RESUMED = "Resumed"
     # TrustDomain: trust.md, "Revisions of a TrustDomain".
     AUTHORIZED = "Authorized"
     FIRST_USE = "FirstUse"

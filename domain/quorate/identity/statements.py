@@ -156,6 +156,12 @@ def heartbeat_statement(mesh_id: str, domain: str, heartbeat: Spec) -> Statement
     return Statement("heartbeat", without_nulls({"meshId": mesh_id, "domain": domain, **fields}))
 
 
+def resume_statement(resume: Spec) -> Statement:
+    """With what the installation's key lets chain `system` go on ; other chains take Attestations."""
+    names = ("chain", "quarantine", "epoch", "size", "head", "finding", "keyName", "at")
+    return Statement("resume", without_nulls({name: resume.get(name) for name in names}))
+
+
 def recovery_statement(mesh_id: str, domain: str, recovery: Spec) -> Statement:
     """The announcement that the recovery set will replace the admins."""
     fields = {name: recovery.get(name) for name in ("revision", "previousDigest", "resultDigest", "at")}

@@ -21,9 +21,11 @@ from quorate.api.schema import (
     Time,
     matching,
     some,
+    text,
     within,
 )
 from quorate.api.trust_domain import DomainSignature, KeyPurpose
+from quorate.audit.quarantine import MAX_FINDING
 from quorate.canonical import NotCanonicalError, canonical_bytes, format_time, parse_time
 from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, attestation_statement, recovery_statement
@@ -89,11 +91,29 @@ class Cancellation(Model):
     """Acts of admins; adminThreshold distinct keys cancel."""
 
 
+class Resume(Model):
+    """What a Resume states: from where the stopped chain may go on. Rules: `quorate.trust.resumption`."""
+
+    chain: Annotated[str, text(512, minimum=1)]
+    """The chain."""
+    quarantine: Annotated[int, within(1, 2**53 - 1)]
+    """Number of the quarantine in the chain."""
+    epoch: Annotated[int, within(0, 2**32 - 1)]
+    """Epoch that ends."""
+    size: Annotated[int, within(0, 2**53 - 1)]
+    """Entries on which the next epoch stands."""
+    head: Digest
+    """Chain hash of the last of them."""
+    finding: Annotated[str, text(MAX_FINDING, minimum=1)] | None = None
+    """What was found out; required from the third quarantine within 24 hours on."""
+
+
 STATEMENTS: Mapping[str, type[Model]] = {
     AttestationType.DELEGATION: Delegation,
     AttestationType.TRUST: Trust,
     AttestationType.RECOVERY: Recovery,
     AttestationType.CANCEL_RECOVERY: Cancellation,
+    AttestationType.RESUME: Resume,
 }
 """Form of `statement` by type; of the other types it is free."""
 
@@ -122,9 +142,9 @@ def check_attestation_form(spec: Spec) -> None:
     model = STATEMENTS.get(spec["type"])
     if model is not None:
         check_fields(model, spec["statement"], "spec.statement")
-    for field, text in _times(spec):
+    for field, time in _times(spec):
         try:
-            parse_time(text)
+            parse_time(time)
         except ValueError as error:
             raise FormError(field, str(error)) from error
     for index, act in enumerate(cancelling_acts(spec)):

@@ -14,7 +14,8 @@ from quorate_operator.kube.conditions import failure_status
 from quorate_operator.kube.events import Recorder
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.kube.status import status_patch
-from quorate_operator.reconcile.protocol import ApplyChild, Command, CreateChild, Note, Plan, Remove
+from quorate_operator.quarantines import Quarantines
+from quorate_operator.reconcile.protocol import ApplyChild, Command, CreateChild, Note, Plan, Remove, StopChain
 from quorate_operator.reconcile.routes import Routes
 from quorate_operator.view import View
 
@@ -27,12 +28,22 @@ _log = logging.getLogger(__name__)
 class Applier:
     """Performs what plans say; every method is idempotent."""
 
-    def __init__(self, *, client: Client, log: "Log", view: View, routes: Routes, recorder: Recorder) -> None:
+    def __init__(
+        self,
+        *,
+        client: Client,
+        log: "Log",
+        view: View,
+        routes: Routes,
+        recorder: Recorder,
+        quarantines: Quarantines | None = None,
+    ) -> None:
         self._client = client
         self._log = log
         self._view = view
         self._routes = routes
         self._recorder = recorder
+        self._quarantines = quarantines or Quarantines(log)
         self._written: dict[Key, Obj] = {}
 
     async def apply(self, key: Key, plan: Plan) -> bool:
@@ -97,6 +108,9 @@ class Applier:
                 await self._client.delete(command.key, uid=command.uid)
             except Conflict:
                 return  # another object has the name by now; not ours to delete
+
+        elif isinstance(command, StopChain):
+            await self._quarantines.raise_quarantine(command.chain, command.finding)
 
     async def _write_status(self, key: Key, wanted: Mapping[str, Any]) -> None:
         current = self._view.get(key)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from quorate.audit.quarantine import Finding
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.view import View
 
@@ -64,7 +65,15 @@ class Remove:
     uid: str
 
 
-Command = ApplyChild | CreateChild | Remove
+@dataclass(frozen=True, slots=True)
+class StopChain:
+    """Stop appends to a chain of the log (a quarantine); one that is stopped already stays as it is."""
+
+    chain: str
+    finding: Finding
+
+
+Command = ApplyChild | CreateChild | Remove | StopChain
 
 
 @dataclass(frozen=True, slots=True)
