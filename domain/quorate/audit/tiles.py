@@ -125,29 +125,22 @@ def partial_tiles(size: int) -> list[Tile]:
     return found
 
 
-def grown(old: int, size: int) -> Iterator[Tile]:
-    """The tiles of a tree of `size` leaves that one of `old` leaves does not have, level by level."""
-    level = 0
-    while count := size >> TILE_BITS * level:
-        before = old >> TILE_BITS * level
-        if count == before:
-            return
-        for number in range(before // TILE_WIDTH, -(-count // TILE_WIDTH)):
-            yield tile_at(level, number, size)
-        level += 1
+def covering(first: int, end: int, size: int) -> Iterator[Tile]:
+    """The tiles that prove the leaves first ≤ n < end in the tree of `size`: highest level first, then by number.
 
-
-def covering(first: int, end: int, size: int) -> list[Tile]:
-    """The tiles that prove the leaves first ≤ n < end in the tree of `size`, lowest level and number first."""
+    They are the tiles above those leaves and the partial tiles at the right edge; whoever has them for
+    (old size, size, size) besides those of the old tree has every tile of the new one.
+    """
     if not 0 <= first < end <= size:
         raise TileError(f"leaves {first} to {end} are not in a tree of {size}")
-    found, level = set(partial_tiles(size)), 0
-    while size >> TILE_BITS * level:
-        step = TILE_BITS * (level + 1)
-        last = (size >> TILE_BITS * level) - 1 >> TILE_BITS
-        found.update(tile_at(level, number, size) for number in range(first >> step, min(end - 1 >> step, last) + 1))
-        level += 1
-    return sorted(found, key=lambda tile: (tile.level, tile.number))
+    edge = {tile.level: tile for tile in partial_tiles(size)}
+    for level in range((size.bit_length() - 1) // TILE_BITS, -1, -1):
+        step, count = TILE_BITS * (level + 1), size >> TILE_BITS * level
+        last = min(end - 1 >> step, (count - 1) // TILE_WIDTH)
+        for number in range(first >> step, last + 1):
+            yield tile_at(level, number, size)
+        if level in edge and edge[level].number > last:
+            yield edge[level]
 
 
 def split_tile(tile: Tile, data: bytes) -> list[bytes]:

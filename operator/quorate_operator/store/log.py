@@ -6,8 +6,9 @@ from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
-from quorate.audit.merkle import TILE_WIDTH, Frontier
+from quorate.audit.merkle import Frontier
 from quorate.audit.note import SignatureLine
+from quorate.audit.tiles import Tile
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
@@ -23,14 +24,15 @@ from quorate_operator.store.postgres import (
     check_term,
     found_row,
 )
-from quorate_operator.store.proofs import block_of, proof_from_blocks
+from quorate_operator.store.proofs import TileProofs
 from quorate_operator.store.recorded import Recorded
 from quorate_operator.store.sealer import MAX_WAITING, Sealer
+from quorate_operator.store.tiles import read_tiles
 
 _END = 2**63 - 1
 
 
-class PostgresLog:
+class PostgresLog(TileProofs):
     """Port `Log`, and the moving of what was taken in (`intake_key`).
 
     `patience` seconds are spent on an unreachable database before an append fails.
@@ -136,20 +138,9 @@ class PostgresLog:
         database = self._database
         await database.again(lambda connection: keep(connection, chain, size, lines, term=database.term))
 
-    async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
+    async def tiles(self, chain: str, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
         """Port `Log`."""
-        full, block = size // TILE_WIDTH, block_of(sequence)
-        own_range = (block * TILE_WIDTH, min((block + 1) * TILE_WIDTH, size))
-        roots = await self._hashes(sql.TILE_ROOTS, chain, 0, 0, full)
-        own = await self._hashes(sql.LEAVES, chain, *own_range)
-        last = await self._hashes(sql.LEAVES, chain, full * TILE_WIDTH, size)
-        if size < 1 or len(roots) * TILE_WIDTH + len(last) != size:
-            raise Stalled("ChainUnknown", f"chain {chain} has no {size} entries")
-        root, path = proof_from_blocks(sequence, size, roots, own, last)
-        return Checkpoint(chain, size, root), path
-
-    async def _hashes(self, query: str, *args: Any) -> list[bytes]:
-        return [row[0] for row in await self._database.read(query, *args)]
+        return await read_tiles(self._database, chain, wanted)
 
     async def close(self) -> None:
         """Wait for appends that are under way."""

@@ -5,8 +5,10 @@ from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
-from quorate.audit.merkle import inclusion_proof, root_of
+from quorate.audit.merkle import TILE_WIDTH, root_of
 from quorate.audit.note import SignatureLine
+from quorate.audit.record import leaf_hash
+from quorate.audit.tiles import Tile
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
@@ -14,6 +16,7 @@ from quorate_operator.store.batch import Batch, Head, Row, check_content, items_
 from quorate_operator.store.cosignatures import no_checkpoint
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import check_term
+from quorate_operator.store.proofs import TileProofs
 from quorate_operator.store.recorded import Recorded
 
 
@@ -38,7 +41,7 @@ def _as_existing(row: Row) -> Recorded:
     return Recorded(found.chain_id, found.sequence, found.entry_id, found.record, existing=True)
 
 
-class MemoryLog:
+class MemoryLog(TileProofs):
     """Port `Log`."""
 
     def __init__(self, store: "MemoryStore", clock: Callable[[], int]) -> None:
@@ -122,12 +125,16 @@ class MemoryLog:
         for line in lines:
             kept.setdefault((line.name, line.key_id), line)
 
-    async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
+    async def tiles(self, chain: str, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
         """Port `Log`."""
-        leaves = [row.leaf for row in self._store.shared.rows.get(chain, [])[: max(size, 0)]]
-        if size < 1 or len(leaves) < size:
-            raise Stalled("ChainUnknown", f"chain {chain} has no {size} entries")
-        return Checkpoint(chain, size, root_of(leaves)), inclusion_proof(leaves, sequence)
+        leaves = [leaf_hash(row.recorded.record) for row in self._store.shared.rows.get(chain, [])]
+        found = {}
+        for tile in wanted:
+            span, first = TILE_WIDTH**tile.level, tile.number * TILE_WIDTH
+            numbers = range(first, first + tile.width)
+            if numbers.stop * span <= len(leaves):
+                found[tile] = b"".join(root_of(leaves[n * span : (n + 1) * span]) for n in numbers)
+        return found
 
 
 class MemoryContent:

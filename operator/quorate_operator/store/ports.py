@@ -8,6 +8,7 @@ from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine
+from quorate.audit.tiles import Tile
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.store.recorded import Recorded
@@ -75,11 +76,19 @@ class Log(Protocol):
         """
         ...
 
+    async def tiles(self, chain: str, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
+        """The bytes of Merkle tiles, full or partial, as stored; left out or too short where the chain has no such."""
+        ...
+
     async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
         """The unsigned head at `size` and the audit path of leaf `sequence` in it, from the leaf upwards.
 
         Raises Stalled (`ChainUnknown`) when the chain has fewer than `size` entries, ProofError for an impossible path.
         """
+        ...
+
+    async def consistency_proof(self, chain: str, old: int, size: int) -> list[bytes]:
+        """The proof that the tree of `old` entries is a prefix of that of `size`; errors of `inclusion_proof`."""
         ...
 
     async def quarantines(self) -> list[Quarantine]:

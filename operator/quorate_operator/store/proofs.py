@@ -1,27 +1,35 @@
-"""Inclusion proofs from the roots of full tiles and the leaves of two of them.
-
-A tree of n leaves is the RFC 6962 tree over the roots of its blocks of 256 (the last may be partial), because every
-split is at a power of two; so a proof is the path inside the block, then the path among the block roots.
-"""
+"""Proofs from tiles, the same for every store."""
 
 from collections.abc import Sequence
 
-from quorate.audit.merkle import TILE_WIDTH, inclusion_proof, root_of
+from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.tiles import Plan, Tile, TileError, consistency, inclusion
+from quorate_operator.errors import Stalled
 
 
-def block_of(index: int) -> int:
-    """The block that holds the leaf."""
-    return index // TILE_WIDTH
+class TileProofs:
+    """The proofs of the port `Log`; whoever has them says how tiles are read. A proof reads each tile once, together.
 
-
-def proof_from_blocks(
-    index: int, size: int, roots: Sequence[bytes], own: Sequence[bytes], last: Sequence[bytes]
-) -> tuple[bytes, list[bytes]]:
-    """Root of the tree of `size` leaves, and the audit path of leaf `index` from the leaf upwards.
-
-    `roots` are the roots of the full blocks below `size`; `own` the leaves (below `size`) of the index's block;
-    `last` those of the partial block at the end, if there is one.
+    What is proved hangs on the stored tiles: a caller compares the root with a signed one.
     """
-    blocks = [*roots, *([root_of(last)] if last else [])]
-    upper = inclusion_proof(blocks, block_of(index))
-    return root_of(blocks), [*inclusion_proof(own, index % TILE_WIDTH), *upper]
+
+    async def tiles(self, chain: str, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
+        """Port `Log`."""
+        raise NotImplementedError
+
+    async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
+        """Port `Log`."""
+        if size < 1:
+            raise Stalled("ChainUnknown", f"a tree of {size} entries has no proofs")
+        *path, root = await self._hashes(chain, inclusion(sequence, size).with_root())
+        return Checkpoint(chain, size, root), path
+
+    async def consistency_proof(self, chain: str, old: int, size: int) -> list[bytes]:
+        """Port `Log`."""
+        return await self._hashes(chain, consistency(old, size))
+
+    async def _hashes(self, chain: str, plan: Plan) -> list[bytes]:
+        try:
+            return plan.hashes(await self.tiles(chain, plan.tiles))
+        except TileError as error:
+            raise Stalled("ChainUnknown", f"chain {chain} has no {plan.size} entries: {error}") from error
