@@ -144,6 +144,7 @@ def test_a_node_writes_its_own_objects(node: Node) -> None:
     vote = node.write(node.vote())
     node.write(node.attestation())
     node.write(node.lease("quorate-heartbeat-fleet"))
+    node.write(node.lease("quorate-cosignature-fleet"))
     assert node.cluster.get("Vote", vote["metadata"]["name"], node.namespace)["spec"]["voter"] == node.node_id
     node.cluster.request(
         "DELETE", f"{_GROUPS['quorate.dev/v1alpha1']}/namespaces/{node.namespace}/votes/{vote['metadata']['name']}"
@@ -170,7 +171,8 @@ def test_a_node_writes_heartbeat_leases_only(node: Node) -> None:
     """A Lease of another name is refused."""
     said = refusal(node, node.lease("kube-controller-manager"))
     assert said.endswith(
-        f"{_DENIED}lease kube-controller-manager is not for nodes: they write quorate-heartbeat-<domain> only"
+        f"{_DENIED}lease kube-controller-manager is not for nodes: they write quorate-heartbeat-<domain> "
+        "and quorate-cosignature-<domain> only"
     )
 
 

@@ -46,6 +46,17 @@ class Cosignature(Model):
     """When it signed."""
 
 
+class ConsistencyProof(Model):
+    """That the tree continues an older one: what a witness needs that saw that one last (RFC 6962, 2.1.2)."""
+
+    size: Count
+    """Size of the older tree."""
+    root: Annotated[str, text(64)]
+    """Its root by this log, base64; a witness that saw another one has proof of two histories."""
+    proof: Annotated[list[Annotated[str, text(64)]], some(64)]
+    """The hashes, base64, up to the tree of status.size."""
+
+
 class OpenQuarantine(Model):
     """Why nothing is appended to the chain; what resumes it: docs/quarantine.md."""
 
@@ -76,10 +87,12 @@ class AuditCheckpointStatus(Status):
     """Root hash of the Merkle tree, base64."""
     head: Annotated[str, text(64)] | None = None
     """Chain hash of the last entry."""
-    note: Annotated[str, text(8192)] | None = None
-    """The signed note."""
+    note: Annotated[str, text(32768)] | None = None
+    """The signed note, with the cosignatures."""
     cosignatures: Annotated[list[Cosignature], some(64)] | None = None
-    """The witnesses that signed."""
+    """The witnesses that cosigned it, of the accepted revision."""
+    consistency: Annotated[list[ConsistencyProof], some(64)] | None = None
+    """For each size that a witness cosigned last: the proof up to this checkpoint."""
     result: Annotated[str, text(63)] | None = None
     """What the last verification found: Intact, Unanchored, Tampered or CannotTell."""
     duration_milliseconds: Count | None = None

@@ -19,6 +19,9 @@ NODE_PREFIX = "quorate-node-"
 NODE_ACCOUNT = "node"
 NODE_ID_LABEL = f"{GROUP}/node-id"
 HEARTBEAT_PREFIX = "quorate-heartbeat-"
+COSIGNATURE_PREFIX = "quorate-cosignature-"
+NODE_LEASES = (HEARTBEAT_PREFIX, COSIGNATURE_PREFIX)
+"""What the Leases of a node begin with; the name of a TrustDomain follows."""
 MAX_NODE_NAME = 50
 NODE_QUOTA = 500
 _RBAC = "rbac.authorization.k8s.io"
@@ -96,9 +99,9 @@ def _people_roles() -> list[Manifest]:
 
 
 def _node_reader() -> Manifest:
-    """What every node may read: the constitution, its challenges, and what is put to the vote."""
-    plurals = ["trustdomains", "meshnodes", "dynamiccontracts", "contractsyncs", "governanceproposals"]
-    return _object("ClusterRole", "quorate-node-reader", rules=[_rule([GROUP], plurals, _READ)])
+    """What every node may read: the constitution, its challenges, what is put to the vote, checkpoints."""
+    read = ["trustdomains", "meshnodes", "dynamiccontracts", "contractsyncs", "governanceproposals", "auditcheckpoints"]
+    return _object("ClusterRole", "quorate-node-reader", rules=[_rule([GROUP], read, _READ)])
 
 
 def rbac() -> list[Manifest]:
@@ -162,6 +165,7 @@ def _policy_spec() -> Manifest:
 
 
 def _validations() -> list[Manifest]:
+    leases = " and ".join(f"{prefix}<domain>" for prefix in NODE_LEASES)
     return [
         {
             "expression": "variables.where == variables.own",
@@ -181,10 +185,10 @@ def _validations() -> list[Manifest]:
         _identity_check("attestations", "attester"),
         {
             "expression": "request.resource.resource != 'leases' || "
-            f"variables.subject.metadata.name.startsWith('{HEARTBEAT_PREFIX}')",
-            "message": f"a node writes Leases named {HEARTBEAT_PREFIX}<domain> only",
+            + " || ".join(f"variables.subject.metadata.name.startsWith('{prefix}')" for prefix in NODE_LEASES),
+            "message": f"a node writes Leases named {leases} only",
             "messageExpression": "'lease ' + variables.subject.metadata.name + "
-            f"' is not for nodes: they write {HEARTBEAT_PREFIX}<domain> only'",
+            f"' is not for nodes: they write {leases} only'",
         },
     ]
 
