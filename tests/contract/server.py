@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,10 +26,42 @@ def until(holds: Callable[[], bool], seconds: float) -> None:
         select.select([], [], [], 0.02)
 
 
+@dataclass(frozen=True)
+class Installation:
+    """Which Postgres, and whether who migrates it is a superuser (`managed`: the database's owner with CREATEROLE)."""
+
+    directory: Path
+    major: int
+    managed: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.major}-managed" if self.managed else str(self.major)
+
+    @property
+    def migrator(self) -> str:
+        """The login that owns the databases and migrates them."""
+        return "dba" if self.managed else "postgres"
+
+
+def installations() -> list[Installation]:
+    """The wheel's server, then the Debian packages' where they are installed."""
+    places = [binaries(), *sorted(Path("/usr/lib/postgresql").glob("*/bin"))]
+    found = {_major(place): place for place in reversed(places) if (place / "initdb").exists()}
+    newest = _major(binaries())
+    majors = [newest, *sorted(found.keys() - {newest})]
+    return [Installation(found[major], major, managed) for major in majors for managed in (False, True)]
+
+
+def _major(directory: Path) -> int:
+    said = subprocess.run([directory / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.split()[2].partition(".")[0])
+
+
 class Server:
     """One Postgres; `start` after `stop` or `kill` goes on with the same data."""
 
-    def __init__(self) -> None:
+    def __init__(self, installation: Installation | None = None) -> None:
+        self.installation = installation or installations()[0]
         self.root = Path(tempfile.mkdtemp(prefix="qpg"))
         self.data = self.root / "data"
         self._process: subprocess.Popen[bytes] | None = None
@@ -38,7 +71,7 @@ class Server:
 
     def _run(self, program: str, *args: str) -> "subprocess.Popen[bytes]":
         with (self.root / "log").open("ab") as log:
-            return spawn([str(binaries() / program), *args], log=log, unprivileged=os.geteuid() == 0)
+            return spawn([str(self.installation.directory / program), *args], log=log, unprivileged=os.geteuid() == 0)
 
     def start(self) -> None:
         """Start and wait until it answers."""
@@ -65,6 +98,11 @@ class Server:
         """Crash it and delete its files."""
         self.stop(signal.SIGQUIT)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def run(self, statement: str) -> None:
+        """One statement outside any transaction, as superuser."""
+        with psycopg.connect(self.dsn("postgres"), autocommit=True) as connection:
+            connection.execute(statement)
 
     def dsn(self, database: str, user: str = "postgres") -> str:
         """Connection string over the socket."""

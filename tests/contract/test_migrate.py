@@ -26,7 +26,7 @@ def test_every_earlier_version_reaches_the_same_schema(
     postgres: Server, empty_database: str, database: str, version: int
 ) -> None:
     """From empty and from each earlier version, migrating ends in the schema that a new database gets."""
-    dsn = postgres.dsn(empty_database)
+    dsn = postgres.dsn(empty_database, postgres.installation.migrator)
     assert migrate(dsn, target=version) == list(range(1, version + 1))
     assert migrate(dsn) == list(range(version + 1, len(migrations()) + 1))
     assert _schema(dsn) == _schema(postgres.dsn(database))
@@ -35,7 +35,7 @@ def test_every_earlier_version_reaches_the_same_schema(
 
 def test_a_foreign_database_is_refused(postgres: Server, empty_database: str) -> None:
     """A database with somebody else's tables is left as it is, with one sentence that names one of them."""
-    dsn = postgres.dsn(empty_database)
+    dsn = postgres.dsn(empty_database, postgres.installation.migrator)
     with psycopg.connect(dsn) as connection:
         connection.execute("CREATE TABLE invoices (id int)")
     with pytest.raises(OperatorError, match=r"ForeignDatabase: .*public\.invoices"):
@@ -46,7 +46,7 @@ def test_a_foreign_database_is_refused(postgres: Server, empty_database: str) ->
 
 def test_a_foreign_schema_of_our_name_is_refused(postgres: Server, empty_database: str) -> None:
     """A schema `quorate` that no migration made is not taken over."""
-    dsn = postgres.dsn(empty_database)
+    dsn = postgres.dsn(empty_database, postgres.installation.migrator)
     with psycopg.connect(dsn) as connection:
         connection.execute("CREATE SCHEMA quorate")
     with pytest.raises(OperatorError, match="ForeignDatabase"):

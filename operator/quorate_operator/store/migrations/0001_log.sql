@@ -8,9 +8,13 @@ BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', name);
         END IF;
     END LOOP;
-    IF NOT pg_has_role(current_user, 'quorate_owner', 'MEMBER') THEN
+    -- Since Postgres 16 who creates a role administers it without being able to act as it: only trying tells.
+    BEGIN
+        SET LOCAL ROLE quorate_owner;
+        RESET ROLE;
+    EXCEPTION WHEN insufficient_privilege THEN
         EXECUTE format('GRANT quorate_owner TO %I', current_user);
-    END IF;
+    END;
 END $$;
 
 ALTER SCHEMA quorate OWNER TO quorate_owner;
