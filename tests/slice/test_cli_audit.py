@@ -67,8 +67,11 @@ def fill(dsn: str, count: int) -> Frontier:
             leaf = leaf_hash(data)
             previous = chain_hash(previous, leaf)
             frontier.append(leaf)
-            row = (CHAIN, number, entry.entry_id, entry.subject_key, data, leaf, previous)
-            connection.execute("INSERT INTO quorate.audit_entry VALUES (%s, %s, %s, %s, %s, %s, %s)", row)
+            connection.execute("INSERT INTO quorate.audit_entry VALUES (%s, %s, %s)", (CHAIN, number, data))
+            connection.execute(
+                "INSERT INTO quorate.audit_event_id VALUES (%s, %s, %s, quorate.name_key(%s))",
+                (entry.entry_id, CHAIN, number, entry.subject_key),
+            )
         head = (count, previous, frontier.encode(), SEALED + count, CHAIN)
         connection.execute(
             "UPDATE quorate.chain_head SET size=%s, chain_hash=%s, frontier=%s, sealed_at=%s WHERE chain_id=%s", head
@@ -114,12 +117,14 @@ def test_an_intact_log_is_unanchored_without_and_intact_with_a_checkpoint(
     assert (code, report["verdict"], report["chains"][0]["anchoredSize"]) == (0, "Intact", 25), err
 
 
-@pytest.mark.parametrize("column", ["record", "leaf", "chain_hash"])
-def test_one_changed_byte_is_named(dsn: str, quorate: Call, column: str) -> None:
-    """One byte changed in any stored column ends with 4 and names chain, sequence and entry id."""
+@pytest.mark.parametrize("statement", [
+    "UPDATE quorate.audit_entry SET record = set_byte(record, 400, get_byte(record, 400) # 1) WHERE seq = 17",
+    "UPDATE quorate.audit_event_id SET event_id = gen_random_uuid() WHERE seq = 17",
+])  # fmt: skip
+def test_one_changed_byte_is_named(dsn: str, quorate: Call, statement: str) -> None:
+    """One byte changed in a record, or an id in the index, ends with 4 and names chain, sequence and entry id."""
     fill(dsn, 25)
-    change = f"set_byte({column}, octet_length({column}) - 1, get_byte({column}, octet_length({column}) - 1) # 1)"
-    tamper(dsn, f"UPDATE quorate.audit_entry SET {column} = {change} WHERE seq = 17")
+    tamper(dsn, statement)
     code, out, _ = quorate("audit", "verify", "--dsn", dsn, "-o", "json")
     fault = json.loads(out)["chains"][0]["fault"]
     assert (code, fault["sequence"], fault["chainId"]) == (4, 17, CHAIN)
@@ -152,23 +157,3 @@ def test_a_foreign_and_an_unreachable_database_are_named(sandbox: Sandbox, quora
     assert code == 1 and "this database is not Quorate's" in err
     code, _, err = quorate("audit", "verify", "--dsn", "postgresql://u:secret@127.0.0.1:1/q")
     assert code == 3 and "database q at 127.0.0.1:1" in err and "secret" not in err
-
-
-def test_the_log_is_searched_by_every_filter(dsn: str, quorate: Call) -> None:
-    """`audit log` selects by actor, target, type and time, and all filters must hold."""
-    fill(dsn, 12)
-
-    def found(*filters: object) -> list[int]:
-        code, out, err = quorate("audit", "log", "--dsn", dsn, "-o", "json", *filters)
-        assert code == 0, err
-        return [row["sequence"] for row in json.loads(out)]
-
-    assert found() == list(range(12))
-    assert found("--actor", "node-2") == [2, 5, 8, 11]
-    assert found("--type", "governance.vote.accepted") == [1, 3, 5, 7, 9, 11]
-    assert found("--type", "governance") == list(range(12))
-    assert found("--target", "Vote/v7") == found("--target", f"sha256:{7:064x}") == [7]
-    assert found("--since", "2023-11-14T22:13:25Z", "--until", "2023-11-14T22:13:28Z") == [5, 6, 7]
-    assert found("--limit", 2) == [10, 11]
-    assert found("--chain", "mesh/other") == []
-    assert quorate("audit", "log", "--dsn", dsn, "--since", "yesterday")[0] == 2
