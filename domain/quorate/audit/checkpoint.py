@@ -12,6 +12,8 @@ from quorate.audit.merkle import HASH_BYTES
 from quorate.audit.note import NoteError, sign_note, verify_note
 from quorate.identity.vkey import SignerKey, VerifierKey
 
+MAX_SIZE = 2**63 - 1
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read, is not signed by a known key, or is of another log."""
@@ -40,15 +42,25 @@ def parse_checkpoint(text: str) -> Checkpoint:
     if len(lines) != 4 or lines[3]:
         raise CheckpointError("a checkpoint has three lines: origin, size, root")
     origin, size, root = lines[:3]
-    if not size.isascii() or not size.isdigit() or (size.startswith("0") and size != "0"):
-        raise CheckpointError(f"size {size!r} is not a decimal number")
+    if not origin:
+        raise CheckpointError("the origin is empty")
+    if not size.isascii() or not size.isdigit() or (size.startswith("0") and size != "0") or len(size) > 19:
+        raise CheckpointError(f"size {size[:40]!r} is not a decimal number")
+    if int(size) > MAX_SIZE:
+        raise CheckpointError(f"size {size} is above {MAX_SIZE}")
+    return Checkpoint(origin, int(size), _root(root))
+
+
+def _root(text: str) -> bytes:
     try:
-        raw = base64.b64decode(root, validate=True)
-    except binascii.Error as error:
-        raise CheckpointError(f"root {root!r} is not base64") from error
+        raw = base64.b64decode(text.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError) as error:
+        raise CheckpointError(f"root {text[:80]!r} is not base64") from error
     if len(raw) != HASH_BYTES:
         raise CheckpointError(f"the root has {len(raw)} bytes, not {HASH_BYTES}")
-    return Checkpoint(origin, int(size), raw)
+    if base64.b64encode(raw).decode() != text:
+        raise CheckpointError(f"root {text!r} is not base64 as it is written: unused bits must be zero")
+    return raw
 
 
 def open_checkpoint(note: str, keys: Sequence[VerifierKey], *, origin: str) -> Checkpoint:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.entry import content_hash
 from quorate.audit.merkle import TILE_WIDTH, root_of
 from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
 from quorate.audit.tiles import Tile
@@ -16,8 +17,6 @@ SIGNER = SignerKey(CHAIN, bytes([7]) * 32)
 
 def sealed(contents: Sequence[bytes], chain: str = CHAIN) -> list[bytes]:
     """The records of a chain with these contents."""
-    from quorate.audit.entry import content_hash
-
     records, previous = [], GENESIS_HASH
     for number, content in enumerate(contents):
         records.append(Record(chain, 0, number, 10 + number, previous, content_hash(content), content).encode())
