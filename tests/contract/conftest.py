@@ -23,7 +23,7 @@ ALSO = {
     "test_guards": [*FOUND][1:],
     "test_guards_watch": [OLDEST],
     "test_roles": [*FOUND][1:2],
-    "test_migrate": [*[*FOUND][1:2], OLDEST],
+    "test_migrate": [*FOUND][1:2],
 }
 
 

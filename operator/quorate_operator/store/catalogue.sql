@@ -68,7 +68,7 @@ SELECT 'event trigger', e.evtname, '', jsonb_build_object(
     'tags', coalesce(to_jsonb(e.evttags), 'null'),
     'fires', CASE e.evtenabled WHEN 'A' THEN 'always' WHEN 'O' THEN 'not in a replica' WHEN 'D' THEN 'never'
                                ELSE 'in a replica only' END,
-    'version', concat_ws('/', e.oid, e.xmin))
+    'comment', obj_description(e.oid, 'pg_event_trigger'), 'version', concat_ws('/', e.oid, e.xmin))
 FROM pg_event_trigger e
 UNION ALL
 SELECT 'extension', e.extname, '', jsonb_build_object('version', e.extversion, 'owner', e.extowner::regrole::text)

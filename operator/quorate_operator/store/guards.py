@@ -63,18 +63,22 @@ def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
     state = {row[1]: row[3] for row in rows if row[0] == "state"}
     facts = [Fact(*row) for row in rows if row[0] != "state"]
     migrations = state["migrations"] or []
-    schema = {"version": len(migrations), "digest": digest_of(migrations)}
+    guard = _guard_of(facts)
+    schema = {"version": len(migrations), "digest": digest_of(migrations), "guard": guard}
     return Snapshot(
         document=document(facts, schema=schema, server=state["server"], ddl=None),
         around=Surroundings(sizes=state["sizes"]),
-        guards=Guards(_guarded(facts), bool(state["pgaudit"]), bool(state["superuser"])),
+        guards=Guards(guard is not None, bool(state["pgaudit"]), bool(state["superuser"])),
         facts=facts,
     )
 
 
-def _guarded(facts: Sequence[Fact]) -> bool:
-    firing = {fact.name for fact in facts if fact.kind == "event trigger" and fact.properties["fires"] == "always"}
-    return firing.issuperset(GUARD_TRIGGERS)
+def _guard_of(facts: Sequence[Fact]) -> str | None:
+    """Digest of the guard's text as `migrate` noted it; None unless both of its triggers fire always."""
+    triggers = {fact.name: fact.properties for fact in facts if fact.kind == "event trigger"}
+    if any((triggers.get(name) or {}).get("fires") != "always" for name in GUARD_TRIGGERS):
+        return None
+    return str(triggers[GUARD_TRIGGERS[0]]["comment"])
 
 
 _PLAIN = "SELECT set_config('search_path', 'pg_catalog', true), set_config('quote_all_identifiers', 'off', true)"

@@ -4,6 +4,7 @@ Every step takes the same advisory lock and looks again, so any number of proces
 applied never changes: its digest is kept beside it.
 """
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ _FOREIGN = """
 SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p', 'v', 'm') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e') ORDER BY 1 LIMIT 1
+"""
+_GUARD = """
+SELECT obj_description(oid, 'pg_event_trigger') FROM pg_event_trigger
+WHERE evtname = 'quorate_guard_ddl' AND evtenabled = 'A'
 """
 _TABLE = """
 CREATE SCHEMA quorate;
@@ -60,6 +65,8 @@ def migrations() -> list[Migration]:
 def migrate(dsn: str, *, target: int | None = None) -> list[int]:
     """Apply what is missing up to `target` (default: all); the versions that were applied.
 
+    With all of them comes the guard against DDL, where the server lets this user make event triggers.
+
     Raises:
         Stalled: `ForeignDatabase`, `SchemaNewer`, `SchemaChanged`, or `SchemaDenied` when the user may not do it.
         Transient: `DatabaseUnavailable`.
@@ -69,6 +76,8 @@ def migrate(dsn: str, *, target: int | None = None) -> list[int]:
         with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
             while (version := _step(connection, target)) is not None:
                 applied.append(version)
+            if target is None:
+                _install_guard(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise Stalled("SchemaDenied", f"this database user may not migrate: {_first_line(error)}") from error
     except psycopg.OperationalError as error:
@@ -125,6 +134,25 @@ def _step(connection: psycopg.Connection, target: int | None) -> int | None:
             (migration.version, migration.name, migration.digest),
         )
         return migration.version
+
+
+def guard_text() -> str:
+    """The SQL of the guard against DDL."""
+    return files("quorate_operator.store").joinpath("guard.sql").read_text(encoding="utf-8")
+
+
+def _install_guard(connection: psycopg.Connection) -> None:
+    """Install the guard unless this very text is installed; a user who may not goes without it, as `doctor` says."""
+    text = guard_text()
+    digest = digest_of_bytes(text.encode())
+    with connection.transaction():
+        connection.execute(_LOCK)
+        if connection.execute(_GUARD).fetchone() == (digest,):
+            return
+        with contextlib.suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(text.encode())
+            comment = sql.SQL("COMMENT ON EVENT TRIGGER quorate_guard_ddl IS {}").format(sql.Literal(digest))
+            connection.execute(comment)
 
 
 def _adopt(connection: psycopg.Connection) -> None:
