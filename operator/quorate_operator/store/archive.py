@@ -30,7 +30,17 @@ from quorate.audit.checkpoint import parse_checkpoint
 from quorate.audit.merkle import TILE_WIDTH
 from quorate.audit.note import parse_note
 from quorate.audit.record import Record, leaf_hash
-from quorate.audit.tiles import CHECKPOINT, TileError, bundle_at, chain_path, consistency, covering, frontier, root
+from quorate.audit.tiles import (
+    CHECKPOINT,
+    TileError,
+    bundle_at,
+    chain_path,
+    consistency,
+    covering,
+    frontier,
+    root,
+    tile_at,
+)
 from quorate.canonical import digest_of_bytes
 from quorate.identity.vkey import VerifierKey
 from quorate_operator.errors import Stalled
@@ -114,7 +124,7 @@ class Archive:
             raise ArchiveError(f"the manifest does not name {min(missing)}")
 
     def _check_leaves(self, number: int, leaves: Sequence[bytes]) -> None:
-        tile = next(iter(covering(number * TILE_WIDTH, (number + 1) * TILE_WIDTH, self.size)))
+        tile = tile_at(0, number, self.size)
         if self._directory.tile(tile) != b"".join(leaves):
             raise ArchiveError(f"{tile.path} is not the tile over its records")
 
