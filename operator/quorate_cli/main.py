@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proposal": ("quorate_cli.proposal", "Show a proposal, fetch its evidence, verify it offline."),
     "contract": ("quorate_cli.contract", "Show the contract in force and compare versions."),
     "audit": ("quorate_cli.audit", "Verify the log and search it."),
+    "witness": ("quorate_cli.witness", "Cosign a log's checkpoints after checking that it only grows."),
     "doctor": ("quorate_cli.doctor", "Check cluster, rights, database and versions, and say what to do."),
 }
 """Command → module with an `app`, and the line in `--help`; in the order of a first use."""

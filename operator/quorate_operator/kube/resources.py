@@ -7,6 +7,9 @@ GROUP = "quorate.dev"
 VERSION = "v1alpha1"
 SYSTEM_NAMESPACE = "quorate-system"
 HEARTBEAT_LABEL = "quorate.dev/heartbeat"
+"""On every Lease of a node: heartbeats, and the cosignatures of witnesses (value `cosignature`)."""
+COSIGNED_ANNOTATION = "quorate.dev/cosigned-checkpoint"
+CONFLICT_ANNOTATION = "quorate.dev/conflicting-checkpoints"
 CONTENT_LABEL = "quorate.dev/content"
 
 Obj = dict[str, Any]
