@@ -103,6 +103,8 @@ class AuditCheckpointStatus(Status):
     """When a verification last found no fault."""
     fully_verified_at: Time | None = None
     """When a verification of everything last found no fault."""
+    verified_generation: Count | None = None
+    """Generation of the spec for which a full verification was made."""
     quarantine: OpenQuarantine | None = None
     """The open quarantine of the chain."""
 

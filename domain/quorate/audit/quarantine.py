@@ -230,13 +230,14 @@ def check_resumption(record: Record, content: Mapping[str, Any]) -> list[Checkpo
         if _signed_terms(item) != wanted:
             raise ResumptionError(f"the statement of {_signer(item)!r} is not about this resumption")
     try:
-        return [_lost(record.chain_id, item) for item in detail.get("lost") or ()]
+        return lost_checkpoints(record.chain_id, detail)
     except (KeyError, TypeError, ValueError) as error:
         raise ResumptionError(f"detail.lost holds no checkpoint: {error}") from error
 
 
-def _lost(chain: str, item: Mapping[str, Any]) -> Checkpoint:
-    return Checkpoint(chain, int(item["size"]), decode_base64(item["root"], length=32))
+def lost_checkpoints(chain: str, detail: Mapping[str, Any]) -> list[Checkpoint]:
+    """The checkpoints that a resumption's detail cites; ValueError, KeyError or TypeError if it has none."""
+    return [Checkpoint(chain, int(item["size"]), decode_base64(item["root"], length=32)) for item in detail["lost"]]
 
 
 def _signer(item: Mapping[str, Any]) -> str:

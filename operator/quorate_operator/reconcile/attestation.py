@@ -1,4 +1,4 @@
-"""Attestation: delegations, recoveries and their cancellation are recorded; other types wait for a later version.
+"""Attestation: delegations, recoveries and their cancellation are recorded, those of type Resume judged (`resume`).
 
 A recovery is announced, or cancelled, in the transaction that accepts the Attestation in which it travels (trust.md,
 "Revisions"). What a delegation is worth follows from the tally alone (governance.md, "Delegation").
@@ -12,6 +12,7 @@ from quorate.api.attestation import AttestationType
 from quorate.api.conditions import ConditionType, Reason, not_implemented, observe
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
+from quorate.audit.quarantine import Quarantine
 from quorate.canonical import NotCanonicalError, format_time, parse_time
 from quorate.identity.statements import Statement, attestation_statement
 from quorate.trust.attestations import Judged, announced_recovery, cancelling_acts, judge_attestation
@@ -21,10 +22,18 @@ from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.reconcile.docket import ATTESTED, NOT_ATTESTED, delegation_topic
 from quorate_operator.reconcile.domains import ANNOUNCED, CANCELLED, Constitution, Domains
 from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
+from quorate_operator.reconcile.resume import decide_resume
 from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
-BUILT = frozenset({AttestationType.DELEGATION, AttestationType.RECOVERY, AttestationType.CANCEL_RECOVERY})
+BUILT = frozenset(
+    {
+        AttestationType.DELEGATION,
+        AttestationType.RECOVERY,
+        AttestationType.CANCEL_RECOVERY,
+        AttestationType.RESUME,
+    }
+)
 _CARRIES = {AttestationType.RECOVERY: ANNOUNCED, AttestationType.CANCEL_RECOVERY: CANCELLED}
 
 
@@ -38,6 +47,8 @@ class Gathered:
     recorded: Recorded | None
     refused: Recorded | None
     proposals: tuple[Key, ...]
+    quarantines: tuple[Quarantine, ...] = ()
+    """Of the domain's chain, for a Resume."""
 
 
 class Attestations:
@@ -55,6 +66,8 @@ class Attestations:
         constitutions = await self._domains.get(context, {obj["spec"]["domain"] for obj in objects.values()})
         subjects = {key: _subjects(obj, constitutions.get(obj["spec"]["domain"])) for key, obj in objects.items()}
         heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
+        resumes = any(obj["spec"]["type"] == AttestationType.RESUME for obj in objects.values())
+        quarantines = await context.log.quarantines() if resumes else []
         return {
             key: Gathered(
                 obj,
@@ -63,6 +76,7 @@ class Attestations:
                 heads.get(subjects[key][0]),
                 heads.get(subjects[key][1]),
                 _proposals(obj, context.view),
+                _of_chain(quarantines, constitutions.get(obj["spec"]["domain"])),
             )
             for key, obj in objects.items()
         }
@@ -78,11 +92,17 @@ class Attestations:
             return _waits(obj, Reason.NO_ACCEPTED_REVISION, message, now)
         if constitution.latest.home_hub != gathered.node_id:
             return _waits(obj, Reason.NOT_HOME_HUB, f"{constitution.latest.home_hub} decides for this domain", now)
+        if obj["spec"]["type"] == AttestationType.RESUME:
+            return decide_resume(obj, constitution, gathered.quarantines, now)
         if gathered.recorded is not None:
             return _shown(gathered, gathered.recorded, now)
         if gathered.refused is not None:
             return _refused(obj, gathered.refused, now)
         return _record(gathered, constitution, now)
+
+
+def _of_chain(quarantines: Sequence[Quarantine], constitution: Constitution | None) -> tuple[Quarantine, ...]:
+    return tuple(item for item in quarantines if constitution is not None and item.chain_id == constitution.chain)
 
 
 def _subjects(obj: Obj, constitution: Constitution | None) -> tuple[str, str]:

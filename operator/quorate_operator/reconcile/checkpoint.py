@@ -1,22 +1,25 @@
 """AuditCheckpoint: the newest signed head of a chain, where people and witnesses can fetch it (audit.md, 7).
 
-The operator makes one object per chain and updates it in place; what it asks for beyond the signature (verification by
-the operator, witnesses, archive) is not built yet, and the object says so instead of looking verified.
+The operator makes one object per chain and updates it in place: what was signed, what the last verification found, who
+cosigned, and the quarantine if the chain is stopped.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quorate.api.conditions import ConditionType, Reason, observe
+from quorate.api.audit_checkpoint import Verify
+from quorate.api.conditions import ConditionType, Observation, Reason, observe
 from quorate.api.resource import API_VERSION
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, parse_checkpoint
 from quorate.audit.note import NoteError, parse_note
-from quorate.audit.verify import StoredHead
-from quorate.canonical import encode_base64
+from quorate.audit.quarantine import MAX_MESSAGE, Quarantine, needs_finding
+from quorate.audit.verify import StoredHead, Verdict
+from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
+from quorate_operator.verified import Verified, condition_of, fields_of, read_result
 from quorate_operator.view import View
 
 
@@ -26,7 +29,7 @@ def manifest(chain: str) -> Obj:
         "apiVersion": API_VERSION,
         "kind": "AuditCheckpoint",
         "metadata": {"name": chain.rpartition("/")[2]},
-        "spec": {"chain": chain, "verify": "None"},
+        "spec": {"chain": chain},
     }
 
 
@@ -37,15 +40,28 @@ def keys_of(view: View, chain: str) -> list[Key]:
 
 @dataclass(frozen=True)
 class Gathered:
-    """An AuditCheckpoint with the newest note of its chain, and the chain's head; None: there is none."""
+    """An AuditCheckpoint with the newest note of its chain, and the chain's head; None: there is none.
+
+    `quarantines` are all of the chain, `result` is its last verification, `refused` why it does not go on although that
+    is signed, `cosignatures` are those on the note by witnesses of the domain, as the status shows them.
+    """
 
     obj: Obj
     note: str | None
     head: StoredHead | None
+    quarantines: tuple[Quarantine, ...] = ()
+    result: Verified | None = None
+    refused: str | None = None
+    cosignatures: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def quarantine(self) -> Quarantine | None:
+        """The open quarantine."""
+        return next((item for item in self.quarantines if item.resumed_at is None), None)
 
 
 class AuditCheckpoints:
-    """Reconciles AuditCheckpoints; the schedule marks them when a checkpoint was signed."""
+    """Reconciles AuditCheckpoints; the schedules mark them when a checkpoint was signed or verified."""
 
     kind = "AuditCheckpoint"
 
@@ -53,47 +69,92 @@ class AuditCheckpoints:
         self.relations: Mapping[str, Relation] = {}
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
-        """One query for the heads, one for each chain's notes."""
+        """One query for the heads, one for the quarantines, one for each chain's notes."""
         heads = {head.chain_id: head for head in await context.log.chains()}
+        quarantines = await context.log.quarantines()
         found = {}
         for key in keys:
             obj = context.view.get(key)
             if obj is None:
                 continue
-            notes = await context.log.checkpoints(obj["spec"]["chain"])
-            found[key] = Gathered(obj, notes[-1] if notes else None, heads.get(obj["spec"]["chain"]))
+            chain = obj["spec"]["chain"]
+            notes = await context.log.checkpoints(chain)
+            shown = read_result(obj) if (obj.get("status") or {}).get("result") else None
+            found[key] = Gathered(
+                obj,
+                notes[-1] if notes else None,
+                heads.get(chain),
+                tuple(item for item in quarantines if item.chain_id == chain),
+                context.results.get(chain, shown),
+                context.refused.get(chain),
+            )
         return found
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
-        """Show the newest note, and what is asked for but not built."""
-        obj, chain = gathered.obj, gathered.obj["spec"]["chain"]
+        """Show the newest note, the last verification, the cosignatures and the quarantine."""
         checkpoint = None if gathered.note is None else _open(gathered.note)
-        if checkpoint is None:
-            message = f"chain {chain} has no signed checkpoint yet: it needs an entry and a log key on this hub"
-            observations = [
-                observe(ConditionType.READY, False, Reason.WAITING, message),
-                observe(ConditionType.RECONCILING, True, Reason.WAITING, message),
-            ]
-            return Plan(status=status_with(obj, {}, observations, now=now))
-        fields: dict[str, Any] = {
-            "size": checkpoint.size,
-            "root": encode_base64(checkpoint.root),
-            "note": gathered.note,
-            "head": None,
-        }
-        if gathered.head is not None and gathered.head.size == checkpoint.size:
-            fields["head"] = gathered.head.chain.hex()
-        missing = _not_built(obj["spec"])
-        if missing:
-            message = f"signed, but this version does not do what is asked: {', '.join(missing)}"
-            observations = [
-                observe(ConditionType.READY, False, Reason.NOT_IMPLEMENTED, message),
-                observe(ConditionType.STALLED, True, Reason.NOT_IMPLEMENTED, message),
-            ]
-        else:
-            message = f"the newest checkpoint covers {checkpoint.size} entries"
-            observations = [observe(ConditionType.READY, True, Reason.READY, message)]
-        return Plan(status=status_with(obj, fields, observations, now=now))
+        fields = {**fields_of(gathered.result), "quarantine": _quarantine(gathered)}
+        if checkpoint is not None:
+            fields |= _signed(gathered, checkpoint)
+        observations = [*_ready(gathered, checkpoint), condition_of(gathered.result)]
+        return Plan(status=status_with(gathered.obj, fields, observations, now=now))
+
+
+def _signed(gathered: Gathered, checkpoint: Checkpoint) -> dict[str, Any]:
+    head = gathered.head
+    return {
+        "size": checkpoint.size,
+        "root": encode_base64(checkpoint.root),
+        "note": gathered.note,
+        "head": head.chain.hex() if head is not None and head.size == checkpoint.size else None,
+        "cosignatures": [dict(item) for item in gathered.cosignatures] or None,
+    }
+
+
+def _quarantine(gathered: Gathered) -> dict[str, Any] | None:
+    item = gathered.quarantine
+    if item is None:
+        return None
+    shown = {
+        "number": item.number,
+        "cause": item.cause,
+        "message": item.message[:MAX_MESSAGE],
+        "raisedAt": format_time(item.raised_at // 1_000_000),
+        "epoch": item.epoch,
+        "size": item.size,
+        "head": item.terms["head"],
+    }
+    if needs_finding(item, gathered.quarantines):
+        shown["needsFinding"] = True
+    return shown
+
+
+def _ready(gathered: Gathered, checkpoint: Checkpoint | None) -> list[Observation]:
+    chain, spec = gathered.obj["spec"]["chain"], gathered.obj["spec"]
+    if gathered.quarantine is not None:
+        item = gathered.quarantine
+        message = f"chain {chain} is stopped (quarantine {item.number}, {item.cause}): {item.message}"
+        message += f"; {gathered.refused or 'see `quorate audit quarantine show` and docs/quarantine.md'}"
+        return _not_ready(ConditionType.STALLED, Reason.CHAIN_QUARANTINED, message)
+    if checkpoint is None:
+        message = f"chain {chain} has no signed checkpoint yet: it needs an entry and a log key on this hub"
+        return _not_ready(ConditionType.RECONCILING, Reason.WAITING, message)
+    result = gathered.result
+    if result is not None and result.verdict == Verdict.TAMPERED:
+        return _not_ready(ConditionType.STALLED, Reason.VERIFICATION_FAILED, result.message)
+    missing = (spec.get("requireWitnesses") or 0) - len(gathered.cosignatures)
+    if missing > 0:
+        message = f"the checkpoint of {checkpoint.size} entries lacks {missing} of {spec['requireWitnesses']} witnesses"
+        return _not_ready(ConditionType.RECONCILING, Reason.WITNESSES_MISSING, message)
+    if spec.get("verify") != Verify.NONE and (result is None or result.at is None):
+        message = "signed, and not verified yet" if result is None else result.message
+        return _not_ready(ConditionType.RECONCILING, Reason.NOT_VERIFIED, message)
+    message = f"the newest checkpoint covers {checkpoint.size} entries"
+    return [observe(ConditionType.READY, True, Reason.READY, message)]
+
+
+def _not_ready(progress: ConditionType, reason: Reason, message: str) -> list[Observation]:
+    return [observe(ConditionType.READY, False, reason, message), observe(progress, True, reason, message)]
 
 
 def _open(note: str) -> Checkpoint | None:
@@ -101,14 +162,3 @@ def _open(note: str) -> Checkpoint | None:
         return parse_checkpoint(parse_note(note).text)
     except (CheckpointError, NoteError):
         return None
-
-
-def _not_built(spec: Mapping[str, Any]) -> list[str]:
-    missing = []
-    if spec.get("verify") != "None":
-        missing.append(f"spec.verify {spec.get('verify') or 'SinceLast'}")
-    if spec.get("requireWitnesses"):
-        missing.append(f"spec.requireWitnesses {spec['requireWitnesses']}")
-    if spec.get("archive"):
-        missing.append("spec.archive")
-    return missing

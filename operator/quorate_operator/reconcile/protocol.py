@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from quorate_operator.config import Config
     from quorate_operator.kube.client import Client
     from quorate_operator.store.ports import Content, Draft, Log
+    from quorate_operator.verified import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,10 @@ class Context:
     config: "Config"
     clock: Callable[[], float]
     """Unix seconds; `gather` may read it, `decide` gets `now`."""
+    results: "Mapping[str, Verified]" = field(default_factory=dict)
+    """The last verification of each chain that this process knows of."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Why a stopped chain does not go on although enough people signed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,10 +102,10 @@ class Log(Protocol):
         """
         ...
 
-    async def resume(self, quarantine: Quarantine, draft: Draft, lost: Sequence[Checkpoint]) -> Recorded:
+    async def resume(self, quarantine: Quarantine, draft: Draft) -> Recorded:
         """End an open quarantine: record `draft` (`quarantine.resumed_draft`) as first entry of the next epoch.
 
-        `lost` are the checkpoints that it cites. One transaction; again after an unknown commit is safe.
+        One transaction; again after an unknown commit is safe.
 
         Raises:
             Stalled: `NotQuarantined`, the quarantine is not the open one or its head moved; `EntryRefused`.

@@ -1,0 +1,175 @@
+"""Signed checkpoints that are kept outside the database, against what the database holds (audit.md, 7 and 9).
+
+They are what tells a restored backup or a lagging replica: compared before the first entry is sealed, and before each
+checkpoint. A note that no key of the log signed says nothing; who could write such a thing may not stop a chain.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from quorate.audit.merkle import Frontier
+from quorate.audit.quarantine import Finding, Quarantine, compare
+from quorate.audit.tiles import CHECKPOINT, chain_path
+from quorate.audit.verify import StoredHead
+from quorate.identity.ed25519 import KeyRefusedError
+from quorate.identity.vkey import VerifierKey, parse_verifier_key
+from quorate_operator.checkpoints import signer_keys
+from quorate_operator.kube.resources import Obj
+from quorate_operator.reconcile.domains import Domains
+from quorate_operator.reconcile.protocol import Context
+from quorate_operator.store.ports import Log
+
+_log = logging.getLogger(__name__)
+MAX_NOTE_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Told:
+    """A note about a chain, and where it was found."""
+
+    chain: str
+    note: str
+    source: str
+
+
+Source = Callable[[], Awaitable[Sequence[Told]]]
+Keys = Callable[[Iterable[str]], Awaitable[Mapping[str, Sequence[VerifierKey]]]]
+"""The keys that may sign the log of each chain."""
+
+
+class LogKeys:
+    """Keys of logs: those that this hub signs with, and those of the accepted constitutions."""
+
+    def __init__(self, context: Context, domains: Domains) -> None:
+        self._context = context
+        self._domains = domains
+
+    async def __call__(self, chains: Iterable[str]) -> dict[str, list[VerifierKey]]:
+        """The keys of each chain; a chain whose database lost its constitution still has the hub's."""
+        wanted = list(chains)
+        names = [chain.partition("/")[2] for chain in wanted if "/" in chain]
+        constitutions = await self._domains.get(self._context, names, even_unpinned=True)
+        own = signer_keys(self._context.config.log_keys)
+        found: dict[str, list[VerifierKey]] = {}
+        for chain in wanted:
+            keys = [own[chain].verifier] if chain in own else []
+            constitution = constitutions.get(chain.partition("/")[2])
+            if constitution is not None and constitution.chain == chain:
+                keys += _parsed(constitution.latest.log_keys)
+            found[chain] = list(dict.fromkeys(keys))
+        return found
+
+
+def _parsed(texts: Iterable[str]) -> list[VerifierKey]:
+    keys = []
+    for text in texts:
+        try:
+            keys.append(parse_verifier_key(text))
+        except KeyRefusedError as error:
+            _log.warning("a log key of a constitution cannot be used: %s", error, extra={"reason": "BadLogKey"})
+    return keys
+
+
+def told_by_objects(objects: Iterable[Obj]) -> list[Told]:
+    """The notes in AuditCheckpoints."""
+    return [
+        Told(obj["spec"]["chain"], note, f"AuditCheckpoint {obj['metadata']['name']}")
+        for obj in objects
+        if (note := (obj.get("status") or {}).get("note"))
+    ]
+
+
+def told_by_directory(root: Path, chains: Iterable[str]) -> list[Told]:
+    """The newest checkpoints of a publication directory, for the chains that have one there."""
+    found = []
+    for chain in chains:
+        path = root / chain_path(chain) / CHECKPOINT
+        try:
+            with path.open("rb") as file:
+                note = file.read(MAX_NOTE_BYTES).decode()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            _log.warning("%s cannot be read: %s", path, error, extra={"reason": "BadPublication"})
+            continue
+        found.append(Told(chain, note, str(path)))
+    return found
+
+
+class Outside:
+    """Compares every chain with what is known of it outside.
+
+    Args:
+        log: the database's log.
+        keys: who may sign.
+        sources: where notes are kept.
+    """
+
+    def __init__(self, log: Log, keys: Keys, sources: Sequence[Source]) -> None:
+        self._log = log
+        self._keys = keys
+        self._sources = sources
+        self._ignored: set[str] = set()
+
+    async def checkpoints(self) -> dict[str, list[tuple[Checkpoint, Told]]]:
+        """Every note that a key of its log signed, by chain; history that a resumption gave up is left out.
+
+        Raises:
+            OperatorError: a source or the database does not answer.
+        """
+        told = [item for source in self._sources for item in await source()]
+        keys = await self._keys(dict.fromkeys(item.chain for item in told))
+        given_up = given_up_by(await self._log.quarantines())
+        found: dict[str, list[tuple[Checkpoint, Told]]] = {}
+        for item in dict.fromkeys(told):
+            try:
+                checkpoint = open_checkpoint(item.note, keys[item.chain], origin=item.chain)
+            except CheckpointError as error:
+                self._ignore(item, error)
+                continue
+            if checkpoint not in given_up.get(item.chain, ()):
+                found.setdefault(item.chain, []).append((checkpoint, item))
+        return found
+
+    async def findings(self) -> dict[str, Finding]:
+        """What speaks against the database, by chain; the note of the largest size decides.
+
+        Raises:
+            OperatorError: as `checkpoints`.
+        """
+        told = await self.checkpoints()  # first: a chain may grow, but what a note covers must be there by now
+        heads = {head.chain_id: head for head in await self._log.chains()}
+        found = {}
+        for chain, items in told.items():
+            for checkpoint, item in sorted(items, key=lambda pair: -pair[0].size):
+                finding = await self.judge(checkpoint, item, heads.get(chain))
+                if finding is not None:
+                    found[chain] = finding
+                    break
+        return found
+
+    async def judge(self, checkpoint: Checkpoint, told: Told, head: StoredHead | None) -> Finding | None:
+        """What one checkpoint says against the database."""
+        size = 0 if head is None else head.size
+        root = None
+        if head is not None and checkpoint.size == size:
+            root = Frontier.decode(size, head.frontier).root()
+        elif 0 < checkpoint.size < size:
+            root = (await self._log.inclusion_proof(told.chain, 0, checkpoint.size))[0].root
+        return compare(checkpoint, size, root, source=told.source, note=told.note)
+
+    def _ignore(self, item: Told, error: CheckpointError) -> None:
+        if item.note not in self._ignored:
+            self._ignored.add(item.note)
+            _log.warning("the checkpoint in %s says nothing: %s", item.source, error, extra={"reason": "BadCheckpoint"})
+
+
+def given_up_by(quarantines: Iterable[Quarantine]) -> dict[str, set[Checkpoint]]:
+    """The checkpoints that resumptions cite as lost, by chain."""
+    found: dict[str, set[Checkpoint]] = {}
+    for item in quarantines:
+        found.setdefault(item.chain_id, set()).update(item.lost)
+    return found
