@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from quorate.audit.entry import Draft, Tether
+from quorate.canonical import digest_of
 from quorate.identity.vkey import SignerKey
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.migrate import create_login
@@ -41,6 +42,7 @@ def observed(number: int, now: int, *, kind: str = "Reading") -> Draft:
         subject={"kind": kind, "name": f"r{number}"},
         tether=Tether("0"),
         timestamp=now,
+        about=[digest_of(number)],
     )
 
 
@@ -60,7 +62,8 @@ async def fill(store: PostgresStore, start: int, end: int) -> None:
     """Record entries start ≤ n < end of CHAIN, one in ten of a kind that stays, and sign a checkpoint."""
     now = time.time_ns() // 1000
     drafts = [observed(n, now, kind="Vote" if n % 10 == 0 else "Reading") for n in range(start, end)]
-    await store.log.append(CHAIN, drafts)
+    for at in range(0, len(drafts), WIDTH):
+        await store.log.append(CHAIN, drafts[at : at + WIDTH])
     await store.log.checkpoint(CHAIN, SIGNER)
 
 

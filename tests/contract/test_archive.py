@@ -1,20 +1,24 @@
 """Pruning on a real Postgres: what leaves, what stays, what refuses, and every place where a run may end."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from quorate.audit.archive import ArchiveError
 from quorate.audit.checkpoint import open_checkpoint
 from quorate.audit.merkle import verify_inclusion
-from quorate.audit.record import leaf_hash
-from quorate.canonical import digest_of_bytes
-from quorate_operator.errors import OperatorError, Stalled
+from quorate.audit.record import Record, leaf_hash
+from quorate.canonical import parse_json
+from quorate.identity.vkey import SignerKey
+from quorate_operator.errors import Stalled, Transient
 from quorate_operator.store.archive import Archive
 from quorate_operator.store.log import PostgresStore
-from quorate_operator.store.prune import STEPS, plan, stored_prunes
-from tests.contract.archiving import CHAIN, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow, observed
+from quorate_operator.store.prune import STEPS, Rules, plan, stored_prunes
+from tests.contract.archiving import CHAIN, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow
 from tests.contract.server import Server
 
 
@@ -34,17 +38,36 @@ async def store(dsns: tuple[str, str]) -> AsyncIterator[PostgresStore]:
 
 
 async def _system_events(store: PostgresStore) -> list[str]:
-    return [event for _, event in await _system(store)]
+    records = [Record.decode(entry.record) async for entry in store.log.entries("system")]
+    return [parse_json(record.content)["event_type"] for record in records]
 
 
-async def _system(store: PostgresStore) -> list[tuple[int, str]]:
-    from quorate.canonical import parse_json
-    from quorate.audit.record import Record
-
-    found = []
-    async for entry in store.log.entries("system"):
-        found.append((entry.sequence, parse_json(Record.decode(entry.record).content)["event_type"]))
-    return found
+async def _pruned_as_a_whole(store: PostgresStore, place: Path, partitions: int) -> None:
+    """One consistent end: nothing lost, nothing doubled, nothing left lying about."""
+    assert await _system_events(store) == ["system.partition.pruning", "system.partition.pruned"] * partitions
+    records: dict[int, bytes] = {}
+    for number in range(partitions):
+        archive = Archive(place / CHAIN / f"{number * WIDTH}-{(number + 1) * WIDTH}")
+        archive.verify(RULES.keys)
+        records |= dict(archive.records())
+    end = partitions * WIDTH
+    assert list(records) == list(range(end))
+    assert sorted(path.name for path in (place / CHAIN).iterdir()) == sorted(
+        f"{number * WIDTH}-{(number + 1) * WIDTH}" for number in range(partitions)
+    )
+    assert (await stored_prunes(store.database))[CHAIN].point.size == end
+    async for entry in store.log.entries(CHAIN):
+        assert entry.sequence == end
+        assert Record.decode(entry.record).previous == (await stored_prunes(store.database))[CHAIN].point.chain_hash
+        break
+    kept = await store.database.read("SELECT seq, record FROM quorate.audit_kept WHERE chain_id = %s ORDER BY 1", CHAIN)
+    assert kept == [(n, records[n]) for n in range(0, end, 10)]
+    left = await store.database.read(
+        "SELECT count(*) FROM quorate.audit_about WHERE seq < %s AND chain_id = %s", end, CHAIN
+    )
+    assert left == [(len(kept),)]
+    ids = await store.database.read("SELECT count(*) FROM quorate.audit_event_id WHERE chain_id = %s", CHAIN)
+    assert ids == [((await store.log.chains())[0].size,)]
 
 
 async def test_two_partitions_leave(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
@@ -67,3 +90,122 @@ async def test_two_partitions_leave(store: PostgresStore, dsns: tuple[str, str],
     await fill(store, 700, 800)
     note = (await store.log.checkpoints(CHAIN))[-1]
     assert open_checkpoint(note, [SIGNER.verifier], origin=CHAIN).size == 800
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+def _at(step: str) -> Callable[[str], None]:
+    def reached(now: str) -> None:
+        if now == step:
+            raise _InterruptedError(step)
+
+    return reached
+
+
+async def test_a_run_may_fail_after_each_step(dsns: tuple[str, str], tmp_path: Path) -> None:
+    """Whatever step was the last one of a run, the next run brings the prune to the same end."""
+    async with leading(dsns[0]) as store:
+        await fill(store, 0, len(STEPS) * WIDTH + 10)
+        for number, step in enumerate(STEPS):
+            async with keeping(dsns[1], tmp_path, reached=_at(step)) as pruner:
+                with pytest.raises(_InterruptedError):
+                    await pruner.prune(CHAIN, number, RULES)
+            async with keeping(dsns[1], tmp_path) as pruner:
+                await pruner.prune(CHAIN, number, RULES)
+                await pruner.prune(CHAIN, number, RULES)
+        await _pruned_as_a_whole(store, tmp_path, len(STEPS))
+
+
+async def test_a_run_may_be_killed_after_each_step(dsns: tuple[str, str], tmp_path: Path) -> None:
+    """The same with kill -9 of the process; a half-written export of an earlier run is no obstacle."""
+    async with leading(dsns[0]) as store:
+        await fill(store, 0, len(STEPS) * WIDTH + 10)
+        leftover = tmp_path / CHAIN / f".0-{WIDTH}.partial" / "tile"
+        leftover.mkdir(parents=True)
+        (leftover / "half").write_bytes(b"written")
+        for number, step in enumerate(STEPS):
+            command = [sys.executable, "-m", "tests.contract.pruner", dsns[1], str(tmp_path), str(number), step]
+            done = await asyncio.create_subprocess_exec(*command)
+            assert await asyncio.wait_for(done.wait(), 60) == -signal.SIGKILL
+            async with keeping(dsns[1], tmp_path) as pruner:
+                await pruner.prune(CHAIN, number, RULES)
+        await _pruned_as_a_whole(store, tmp_path, len(STEPS))
+
+
+async def test_what_may_not_be_pruned(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """Only the oldest partition, full, below a checkpoint signed as asked, of a chain that is not `system`."""
+    asked = [
+        (CHAIN, 1, RULES),
+        (CHAIN, 2, RULES),
+        (CHAIN, 0, Rules((SignerKey(CHAIN, bytes(32)).verifier,))),
+        (CHAIN, 0, Rules(RULES.keys, (), 1)),
+        ("mesh/unknown", 0, RULES),
+        ("system", 0, RULES),
+    ]
+    async with keeping(dsns[1], tmp_path) as pruner:
+        for chain, number, rules in asked:
+            with pytest.raises(Stalled) as refused:
+                await pruner.prune(chain, number, rules)
+            assert refused.value.reason == "PruneRefused", (chain, number)
+    assert await store.database.read("SELECT FROM quorate.prune") == []
+    assert [head.chain_id for head in await store.log.chains()] == [CHAIN]
+    assert [item.number for item in await plan(store.database, CHAIN)] == [0, 1]
+    assert [item.end for item in await plan(store.database, CHAIN, below=300)] == [WIDTH]
+    assert await plan(store.database, CHAIN, before=1) == []
+
+
+async def test_a_chain_in_quarantine_is_not_pruned(
+    store: PostgresStore, dsns: tuple[str, str], tmp_path: Path, postgres: Server, database: str
+) -> None:
+    """Neither before the intent nor after it: evidence stays where it is."""
+    async with keeping(dsns[1], tmp_path, reached=_at("intent")) as pruner:
+        with pytest.raises(_InterruptedError):
+            await pruner.prune(CHAIN, 0, RULES)
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute("SELECT quorate.stop_chain(%s, 'Verification', 'x', '{}')", (CHAIN,))
+    async with keeping(dsns[1], tmp_path) as pruner:
+        with pytest.raises(Stalled, match="quarantine"):
+            await pruner.prune(CHAIN, 0, RULES)
+    assert len([entry async for entry in store.log.entries(CHAIN)]) == 700
+
+
+async def test_a_reader_in_the_way(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """Appends wait at most two seconds behind a prune that waits behind a reader; it gives up and comes again."""
+    async with keeping(dsns[1], tmp_path) as pruner:
+        with psycopg.connect(dsns[0]) as reader:
+            reader.execute("SELECT count(*) FROM quorate.audit_entry")
+            with pytest.raises(Transient) as busy:
+                await pruner.prune(CHAIN, 0, RULES)
+            assert busy.value.reason == "PruneBusy"
+        assert (await pruner.prune(CHAIN, 0, RULES)).point.size == WIDTH
+
+
+async def test_an_export_that_does_not_verify(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """One byte that changes on the disk before the export is read again: nothing leaves the database."""
+    bundle = tmp_path / CHAIN / f"0-{WIDTH}" / "tile" / "entries" / "000"
+
+    def spoil(step: str) -> None:
+        if step == "exported":
+            data = bundle.read_bytes()
+            bundle.write_bytes(data[:1000] + bytes([data[1000] ^ 1]) + data[1001:])
+
+    async with keeping(dsns[1], tmp_path, reached=spoil) as pruner:
+        with pytest.raises(Stalled) as refused:
+            await pruner.prune(CHAIN, 0, RULES)
+    assert refused.value.reason == "ArchiveRefused" and "tile/entries/000" in refused.value.message
+    assert len([entry async for entry in store.log.entries(CHAIN)]) == 700
+
+
+async def test_an_entry_that_was_changed(
+    store: PostgresStore, dsns: tuple[str, str], tmp_path: Path, postgres: Server, database: str
+) -> None:
+    """What a superuser changed in the database is not archived as if it had been sealed so."""
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute("ALTER TABLE quorate.audit_entry DISABLE TRIGGER append_only")
+        connection.execute("UPDATE quorate.audit_entry SET record = set_byte(record, 200, 33) WHERE seq = 7")
+    async with keeping(dsns[1], tmp_path) as pruner:
+        with pytest.raises(Stalled, match="entry 7 "):
+            await pruner.prune(CHAIN, 0, RULES)
+    assert len([entry async for entry in store.log.entries(CHAIN)]) == 700

@@ -206,7 +206,7 @@ class Pruner:
     async def _call(self, query: str, *args: Any) -> None:
         """Once only: while it waits for its lock, every append waits behind it."""
         try:
-            with _refusals():
+            with refusals():
                 async with self._database.connection() as connection:
                     await connection.execute(query, args)
         except Transient as error:
@@ -228,7 +228,7 @@ class Pruner:
             told = await self._operations.tell(connection, draft)
             await connection.execute(_BEGIN, (chain, number, self._name, self._actor, told))
 
-        with _refusals():
+        with refusals():
             await self._database.again(work)
         return _Row("exporting", self._name, self._actor, draft.entry_id, first, end)
 
@@ -279,7 +279,7 @@ class Pruner:
             await connection.execute(_FINISH, (chain, number, told))
 
         if row.state != "done":
-            with _refusals():
+            with refusals():
                 await self._database.again(work)
         await self._operations.sealed(draft.entry_id)
         self._reached("done")
@@ -298,8 +298,11 @@ def _verified(exported: Exported, rules: Rules, progress: Progress | None) -> No
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
+    """What the database's own functions refuse (SQLSTATE QP001), as Stalled (`PruneRefused`)."""
     try:
         yield
-    except psycopg.errors.ObjectNotInPrerequisiteState as error:
+    except psycopg.DatabaseError as error:
+        if error.sqlstate != "QP001":
+            raise
         raise Stalled("PruneRefused", error.diag.message_primary or str(error)) from error

@@ -124,12 +124,12 @@ BEGIN
        OR NOT EXISTS (SELECT FROM quorate.checkpoint WHERE chain_id = chain AND size >= finish) THEN
         RAISE EXCEPTION 'partition % of chain % may not be pruned: it must be the oldest one, full, below a checkpoint, '
             'in a chain that is neither system nor in quarantine', partition_number, chain
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'QP001';
     END IF;
     IF NOT quorate.is_recorded(entry) AND NOT EXISTS (
         SELECT FROM quorate.audit_intake WHERE chain_id = 'system' AND entry_id = entry
     ) THEN
-        RAISE EXCEPTION 'the intent % is not in the log', entry USING ERRCODE = 'object_not_in_prerequisite_state';
+        RAISE EXCEPTION 'the intent % is not in the log', entry USING ERRCODE = 'QP001';
     END IF;
     INSERT INTO quorate.prune (chain_id, number, first_seq, end_seq, archive, actor, intent)
     VALUES (chain, partition_number, partition_number * width, finish, place, who, entry);
@@ -151,7 +151,7 @@ BEGIN
         SELECT FROM quorate.chain_head WHERE chain_id = chain AND quarantine IS NOT NULL
     ) THEN
         RAISE EXCEPTION 'partition % of chain % may not be detached: its intent must be sealed, the chain not in '
-            'quarantine', partition_number, chain USING ERRCODE = 'object_not_in_prerequisite_state';
+            'quarantine', partition_number, chain USING ERRCODE = 'QP001';
     END IF;
     -- What the next entry names as its predecessor's hash, or the head: the archive must end there.
     SELECT substr(record, 24 + octet_length(chain), 32) INTO following FROM quorate.audit_entry
@@ -161,7 +161,7 @@ BEGIN
     END IF;
     IF following IS DISTINCT FROM last_hash THEN
         RAISE EXCEPTION 'the archive of partition % of chain % does not end where the chain goes on',
-            partition_number, chain USING ERRCODE = 'object_not_in_prerequisite_state';
+            partition_number, chain USING ERRCODE = 'QP001';
     END IF;
     INSERT INTO quorate.audit_kept (chain_id, seq, record)
     SELECT chain, seq, record FROM quorate.audit_entry
@@ -180,7 +180,7 @@ BEGIN
     SELECT * INTO step FROM quorate.prune WHERE chain_id = chain AND number = partition_number FOR UPDATE;
     IF step.state IS DISTINCT FROM 'detached' THEN
         RAISE EXCEPTION 'partition % of chain % is not detached', partition_number, chain
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'QP001';
     END IF;
     DELETE FROM quorate.audit_about a WHERE a.chain_id = chain AND a.seq >= step.first_seq AND a.seq < step.end_seq
         AND NOT EXISTS (SELECT FROM quorate.audit_kept k WHERE k.chain_id = a.chain_id AND k.seq = a.seq);
@@ -197,7 +197,7 @@ BEGIN
     ));
     IF NOT FOUND THEN
         RAISE EXCEPTION 'partition % of chain % is not dropped, or its completion % is not in the log',
-            partition_number, chain, entry USING ERRCODE = 'object_not_in_prerequisite_state';
+            partition_number, chain, entry USING ERRCODE = 'QP001';
     END IF;
 END $$;
 
@@ -241,7 +241,7 @@ BEGIN
         WHERE c.entry_id = entry AND position(convert_to(c.digest, 'UTF8') IN saying) = 0
     ) OR NOT EXISTS (SELECT FROM quorate.audit_event_id WHERE event_id = entry) THEN
         RAISE EXCEPTION 'the erasure of entry % is not in the log as %', entry, told
-            USING ERRCODE = 'object_not_in_prerequisite_state';
+            USING ERRCODE = 'QP001';
     END IF;
     UPDATE quorate.audit_content SET salt = NULL, bytes = NULL, erased_by = told
     WHERE entry_id = entry AND erased_by IS NULL;
