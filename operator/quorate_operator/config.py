@@ -32,6 +32,8 @@ class Config:
     lease_seconds: float = 15.0
     http: tuple[str, int] = ("127.0.0.1", 8080)
     checkpoint_seconds: int = 60
+    publish: str = ""
+    """Directory or URL where the log is published; empty: nowhere."""
     retention_days: int = 90
     identity: str = ""
     """Holder identity in the Lease; empty: host name and process id."""
@@ -92,6 +94,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("--lease-seconds", "15", "duration of the leader Lease")
     flag("--http", "127.0.0.1:8080", "HOST:PORT of probes and metrics")
     flag("--checkpoint-seconds", "60", "longest time between checkpoints")
+    flag("--publish", "", "directory or object store URL (s3://, gs://, az://) where the log is published")
     flag("--retention-days", "90", "days that decided proposals and votes are kept")
     flag("--identity", "", "holder identity in the Lease")
     pins = env.get("QUORATE_PIN", "").replace(",", " ").split()
@@ -118,6 +121,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         log_keys=Path(args.log_keys) if args.log_keys else None,
         lease_seconds=_number("--lease-seconds", args.lease_seconds, 1),
         http=_address(args.http),
+        publish=args.publish,
         checkpoint_seconds=int(_number("--checkpoint-seconds", args.checkpoint_seconds, 1)),
         retention_days=int(_number("--retention-days", args.retention_days, 1)),
         identity=args.identity,

@@ -42,3 +42,7 @@ VERIFY_RATE = Gauge(
 VERIFY_ERRORS = Counter(
     "quorate_verification_errors_total", "Verifications that gave no result.", ["chain"], registry=REGISTRY
 )
+PUBLISHED = Gauge("quorate_published_entries", "Size of the published checkpoint.", ["chain"], registry=REGISTRY)
+PUBLICATION_FAILURES = Counter(
+    "quorate_publication_failures_total", "Publications that failed.", ["chain", "reason"], registry=REGISTRY
+)

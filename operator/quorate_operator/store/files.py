@@ -54,12 +54,15 @@ class LocalFiles:
                 handle = os.open(self._root / name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             except (FileNotFoundError, NotADirectoryError):
                 return None
-            with open(handle, "rb") as file:  # noqa: PTH123 - a descriptor
+            try:
                 state = os.fstat(handle)
                 if not stat.S_ISREG(state.st_mode) or state.st_size > limit:
                     return None
-                data = file.read(limit + 1)
+                with open(handle, "rb", closefd=False) as file:
+                    data = file.read(limit + 1)
                 return data if len(data) <= limit else None
+            finally:
+                os.close(handle)
 
     def write(self, name: str, data: bytes) -> None:
         """Port `Files`: into a temporary file, which `flush` makes durable before it gets its name."""
@@ -107,6 +110,19 @@ class LocalFiles:
             for file in folder.iterdir():
                 file.unlink()
             folder.rmdir()
+
+
+def open_files(place: str) -> Files:
+    """The files below a directory or, with `://` in its name, an object store.
+
+    Raises:
+        Stalled: `ObjectStoreUnusable`.
+    """
+    if "://" not in place:
+        return LocalFiles(Path(place))
+    from quorate_operator.store.object_store import ObjectFiles  # noqa: PLC0415 - an extra
+
+    return ObjectFiles(place)
 
 
 def _sync(path: Path) -> None:
