@@ -129,9 +129,9 @@ class PostgresLog(TileProofs):
 
         return await self._database.again(work)
 
-    async def checkpoints(self, chain: str) -> list[str]:
+    async def checkpoints(self, chain: str, start: int = 0) -> list[str]:
         """Port `Log`."""
-        return [row[0] for row in await self._database.read(sql.CHECKPOINTS, chain)]
+        return [row[0] for row in await self._database.read(sql.CHECKPOINTS, chain, start)]
 
     async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:
         """Port `Log`."""

@@ -107,12 +107,13 @@ class MemoryLog(TileProofs):
         note = Checkpoint(chain, head.size, head.frontier.root()).sign(signer)
         return shared.notes.setdefault(chain, {}).setdefault((head.size, signer.name), note)
 
-    async def checkpoints(self, chain: str) -> list[str]:
+    async def checkpoints(self, chain: str, start: int = 0) -> list[str]:
         """Port `Log`."""
         shared = self._store.shared
         return [
             note + "".join(str(line) for line in shared.cosignatures.get((chain, size), {}).values())
             for (size, _), note in sorted(shared.notes.get(chain, {}).items())
+            if size >= start
         ]
 
     async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:

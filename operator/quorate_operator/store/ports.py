@@ -64,8 +64,8 @@ class Log(Protocol):
         """
         ...
 
-    async def checkpoints(self, chain: str) -> list[str]:
-        """Stored signed notes, by size, each with the cosignatures that were kept for its size, oldest first."""
+    async def checkpoints(self, chain: str, start: int = 0) -> list[str]:
+        """Stored signed notes of at least `start` entries, by size, each with the cosignatures that were kept for it."""
         ...
 
     async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:

@@ -75,7 +75,7 @@ CHECKPOINTS = """
 SELECT note || coalesce((
     SELECT string_agg(line, '' ORDER BY number) FROM quorate.cosignature k
     WHERE k.chain_id = c.chain_id AND k.size = c.size
-), '') FROM quorate.checkpoint c WHERE chain_id = %s ORDER BY size, signer
+), '') FROM quorate.checkpoint c WHERE chain_id = %s AND size >= %s ORDER BY size, signer
 """
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
 PUT_INTAKE = """
