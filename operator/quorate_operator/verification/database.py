@@ -25,7 +25,12 @@ _ENTRIES = """
 SELECT seq, entry_id, record, leaf, chain_hash, subject_key FROM quorate.audit_entry WHERE chain_id = %s ORDER BY seq
 """
 _HEAD = "SELECT epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE chain_id = %s"
-_NOTES = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s ORDER BY size"
+_NOTES = """
+SELECT note || coalesce((
+    SELECT string_agg(line, '' ORDER BY number) FROM quorate.cosignature k
+    WHERE k.chain_id = c.chain_id AND k.size = c.size
+), '') FROM quorate.checkpoint c WHERE chain_id = %s ORDER BY size
+"""
 
 
 class Reader:
