@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from quorate_operator.checkpoints import Checkpoints
 from quorate_operator.config import Config
 from quorate_operator.election import Election
+from quorate_operator.engine import Subprocess
 from quorate_operator.errors import Conflict, Fatal, OperatorError
 from quorate_operator.http import metrics
 from quorate_operator.http.health import Health
@@ -37,8 +38,10 @@ from quorate_operator.selfcheck import check_cluster
 from quorate_operator.view import View
 
 if TYPE_CHECKING:
+    from quorate_operator.custody import Custody
     from quorate_operator.store.drain import Backlog
     from quorate_operator.store.ports import Content, Log
+    from quorate_operator.verified import Verified
 
 _log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 8.0
@@ -63,6 +66,10 @@ class Store(Protocol):
 
     async def ping(self) -> bool:
         """Whether the database answers."""
+        ...
+
+    async def identity(self) -> Mapping[str, str]:
+        """What tells this database from another: {systemIdentifier, timeline}; empty where it may not be read."""
         ...
 
     async def close(self) -> None:
@@ -164,17 +171,30 @@ class Operator:
             retry=self.config.retry_seconds,
         )
 
-    def _checkpoints(self, store: Store, client: Client, view: View, planner: Planner) -> Checkpoints:
-        """The schedule; a new checkpoint is shown in its AuditCheckpoint and may complete proofs."""
+    def _checkpoints(
+        self, store: Store, client: Client, view: View, planner: Planner, custody: "Custody"
+    ) -> Checkpoints:
+        """The schedule; a new checkpoint is shown in its AuditCheckpoint, verified, and may complete proofs."""
 
         async def signed(chain: str) -> None:
+            custody.verifications.grown(chain)
             if not keys_of(view, chain):
                 with contextlib.suppress(Conflict):
                     view.fold(await client.create(manifest(chain)))
             planner.mark(keys_of(view, chain))
             planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2]))
 
-        return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed)
+        before = custody.before_checkpoint
+        return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed, before)
+
+    def _custody(self, store: Store, client: Client, view: View) -> "tuple[Context, Custody]":
+        from quorate_operator.custody import Custody  # noqa: PLC0415 - see _import_early
+
+        results: dict[str, Verified] = {}
+        refused: dict[str, str] = {}
+        context = Context(view, client, store.log, store.content, self.config, self.clock, results, refused)
+        engine = Subprocess(self.config.dsn)
+        return context, Custody(context, client, engine, store.identity, results, refused)
 
     async def _lead(
         self,
@@ -187,20 +207,26 @@ class Operator:
     ) -> None:
         from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _import_early
 
-        metrics.TERM.set(await store.take(election.identity))
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
+        context, custody = self._custody(store, client, view)
+        # Before anything can be sealed: a database that is not what it was must not be built upon.
+        await custody.compare()
+        metrics.TERM.set(await store.take(election.identity))
         reconcilers = self.reconcilers()
         routes = Routes(reconcilers, view)
-        context = Context(view, client, store.log, store.content, self.config, self.clock)
-        applier = Applier(client=client, log=store.log, view=view, routes=routes, recorder=recorder)
+        applier = Applier(
+            client=client, log=store.log, view=view, routes=routes, recorder=recorder, quarantines=custody.quarantines
+        )
         planner = Planner(context, reconcilers, applier)
+        await custody.begin()
+        custody.attend(planner, recorder)
         health.planner_beat = lambda: planner.heartbeat
         health.watch_beat = time.monotonic()
         health.leader = True
         metrics.LEADER.set(1)
         resync = Resync(client, view, planner, health)
         watch = watching.Watch(view, routes, planner, health, resync.request)
-        checkpoints = self._checkpoints(store, client, view, planner)
+        checkpoints = self._checkpoints(store, client, view, planner, custody)
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),
@@ -209,6 +235,7 @@ class Operator:
             "events": asyncio.create_task(recorder.run(), name="events"),
             "checkpoints": asyncio.create_task(checkpoints.run(), name="checkpoints"),
             "gauges": asyncio.create_task(_gauges(view, store, health), name="gauges"),
+            **{name: asyncio.create_task(part, name=name) for name, part in custody.parts().items()},
             "stop": asyncio.create_task(stop.wait(), name="stop"),
         }
         kopf_stop = asyncio.Event()
@@ -238,7 +265,11 @@ class Operator:
 def _import_early() -> None:
     """Import what only a leader needs while the election goes on: Kopf and the models take a second or two."""
     loop = asyncio.get_running_loop()
-    for module in ("quorate_operator.handlers.watch", "quorate_operator.reconcile.registry"):
+    for module in (
+        "quorate_operator.handlers.watch",
+        "quorate_operator.reconcile.registry",
+        "quorate_operator.custody",
+    ):
         loop.run_in_executor(None, importlib.import_module, module)
 
 

@@ -6,7 +6,7 @@ or rotated while the operator runs. A chain without a key stays UNANCHORED, whic
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Container
 from pathlib import Path
 
 from quorate.identity.ed25519 import KeyRefusedError
@@ -37,13 +37,29 @@ def signer_keys(folder: Path | None) -> dict[str, SignerKey]:
 
 
 class Checkpoints:
-    """Signs the head of each chain that grew, every `seconds`; `signed` hears of the chain."""
+    """Signs the head of each chain that grew, every `seconds`.
 
-    def __init__(self, log: Log, folder: Path | None, seconds: float, signed: Callable[[str], Awaitable[None]]) -> None:
+    Args:
+        log: whose heads are signed.
+        folder: of the signer keys.
+        seconds: between two turns.
+        signed: hears of the chain.
+        before: looks whether all is well before each turn, and says which chains are stopped: those are not signed.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        folder: Path | None,
+        seconds: float,
+        signed: Callable[[str], Awaitable[None]],
+        before: Callable[[], Awaitable[Container[str]]],
+    ) -> None:
         self._log = log
         self._folder = folder
         self._seconds = seconds
         self._signed = signed
+        self._before = before
         self._sizes: dict[str, int] = {}
         self._keyless: set[str] = set()
 
@@ -63,10 +79,11 @@ class Checkpoints:
                 _log.warning(error.message, extra={"reason": error.reason})
 
     async def turn(self) -> None:
-        """Sign every chain that grew since the last turn."""
+        """Sign every chain that grew since the last turn and is not stopped."""
+        stopped = await self._before()
         keys = await asyncio.to_thread(signer_keys, self._folder)
         for head in await self._log.chains():
-            if self._sizes.get(head.chain_id) == head.size:
+            if self._sizes.get(head.chain_id) == head.size or head.chain_id in stopped:
                 continue
             key = keys.get(head.chain_id)
             if key is None:

@@ -34,6 +34,8 @@ class Config:
     checkpoint_seconds: int = 60
     publish: str = ""
     """Directory or URL where the log is published; empty: nowhere."""
+    verify_at: int = 2 * 3600
+    """Seconds after midnight UTC from which the whole log is verified by night."""
     retention_days: int = 90
     identity: str = ""
     """Holder identity in the Lease; empty: host name and process id."""
@@ -80,6 +82,13 @@ def _number(name: str, value: str, minimum: float) -> float:
     return number
 
 
+def _time_of_day(name: str, value: str) -> int:
+    found = re.fullmatch(r"([01]\d|2[0-3]):([0-5]\d)", value, re.ASCII)
+    if found is None:
+        raise ConfigError(f"{name} {value!r}: must be HH:MM, from 00:00 to 23:59")
+    return int(found[1]) * 3600 + int(found[2]) * 60
+
+
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="quorate-operator", description="The Quorate operator.", allow_abbrev=False)
 
@@ -95,6 +104,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("--http", "127.0.0.1:8080", "HOST:PORT of probes and metrics")
     flag("--checkpoint-seconds", "60", "longest time between checkpoints")
     flag("--publish", "", "directory or object store URL (s3://, gs://, az://) where the log is published")
+    flag("--verify-at", "02:00", "HH:MM UTC from which the whole log is verified, each chain within the hour")
     flag("--retention-days", "90", "days that decided proposals and votes are kept")
     flag("--identity", "", "holder identity in the Lease")
     pins = env.get("QUORATE_PIN", "").replace(",", " ").split()
@@ -123,6 +133,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         http=_address(args.http),
         publish=args.publish,
         checkpoint_seconds=int(_number("--checkpoint-seconds", args.checkpoint_seconds, 1)),
+        verify_at=_time_of_day("--verify-at", args.verify_at),
         retention_days=int(_number("--retention-days", args.retention_days, 1)),
         identity=args.identity,
     )

@@ -7,19 +7,19 @@ checkpoint. A note that no key of the log signed says nothing; who could write s
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from quorate.audit.merkle import Frontier
 from quorate.audit.quarantine import Finding, Quarantine, compare
-from quorate.audit.tiles import CHECKPOINT, chain_path
 from quorate.audit.verify import StoredHead
 from quorate.identity.ed25519 import KeyRefusedError
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
 from quorate_operator.checkpoints import signer_keys
-from quorate_operator.kube.resources import Obj
+from quorate_operator.kube.resources import COSIGNED_ANNOTATION, Obj
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
+from quorate_operator.store.directory import find
+from quorate_operator.store.files import Files
 from quorate_operator.store.ports import Log
 
 _log = logging.getLogger(__name__)
@@ -82,21 +82,29 @@ def told_by_objects(objects: Iterable[Obj]) -> list[Told]:
     ]
 
 
-def told_by_directory(root: Path, chains: Iterable[str]) -> list[Told]:
-    """The newest checkpoints of a publication directory, for the chains that have one there."""
+def told_by_leases(leases: Iterable[Obj]) -> list[Told]:
+    """The newest notes that witnesses cosigned."""
     found = []
-    for chain in chains:
-        path = root / chain_path(chain) / CHECKPOINT
-        try:
-            with path.open("rb") as file:
-                note = file.read(MAX_NOTE_BYTES).decode()
-        except FileNotFoundError:
-            continue
-        except (OSError, UnicodeDecodeError) as error:
-            _log.warning("%s cannot be read: %s", path, error, extra={"reason": "BadPublication"})
-            continue
-        found.append(Told(chain, note, str(path)))
+    for lease in leases:
+        meta = lease["metadata"]
+        note = (meta.get("annotations") or {}).get(COSIGNED_ANNOTATION)
+        if note and len(note) <= MAX_NOTE_BYTES and (chain := _origin(note)) is not None:
+            found.append(Told(chain, note, f"Lease {meta['namespace']}/{meta['name']}"))
     return found
+
+
+def _origin(note: str) -> str | None:
+    origin = note.partition("\n")[0]
+    return origin or None
+
+
+def told_by_files(files: Files, place: str) -> list[Told]:
+    """The newest checkpoints of a publication; what is no log of ours has no note that verifies."""
+    return [
+        Told(origin, note, f"{place}, {directory.base}")
+        for directory in find(files)
+        if (note := directory.note()) and (origin := _origin(note)) is not None
+    ]
 
 
 class Outside:

@@ -62,7 +62,8 @@ class Resumptions:
         engine: verifies.
         outside: checkpoints that the database is compared with.
         keys: who may sign the logs.
-        told: hears of a chain that goes on, and of one that does not (`refused` says why).
+        told: hears of a chain that goes on, and of one that does not.
+        refused: where it is kept why a chain does not go on although enough people signed.
     """
 
     def __init__(
@@ -74,9 +75,9 @@ class Resumptions:
         outside: Outside,
         keys: Keys,
         told: Callable[[str], None],
+        refused: dict[str, str],
     ) -> None:
-        self.refused: dict[str, str] = {}
-        """Why a chain does not go on although enough people signed."""
+        self.refused = refused
         self._context, self._domains, self._quarantines = context, domains, quarantines
         self._engine, self._outside, self._keys, self._told = engine, outside, keys, told
         self._tried: dict[str, tuple[str, float]] = {}

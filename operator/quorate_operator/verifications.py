@@ -44,6 +44,7 @@ class Verifications:
         quarantines: stops a chain.
         objects: the AuditCheckpoints as they are now.
         told: hears of a chain with a new result, and of the fault if there is one.
+        results: where the last result of each chain is kept.
         clock: Unix seconds.
         at: seconds after midnight UTC from which everything is verified by night.
     """
@@ -58,11 +59,11 @@ class Verifications:
         *,
         objects: Callable[[], Iterable[Obj]],
         told: Callable[[str, Finding | None], None],
+        results: dict[str, Verified],
         clock: Callable[[], float],
         at: int,
     ) -> None:
-        self.results: dict[str, Verified] = {}
-        """The last result by chain."""
+        self.results = results
         self._log, self._engine, self._outside, self._keys = log, engine, outside, keys
         self._quarantines, self._objects, self._told, self._clock = quarantines, objects, told, clock
         self._at = at

@@ -1,0 +1,184 @@
+"""Custody of the log: what keeps watch over it while the operator leads, wired together.
+
+Checkpoints from outside are compared before anything is sealed and before each checkpoint; what was sealed is verified;
+a chain that cannot be trusted is stopped, and goes on when people signed for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from quorate.audit.entry import Draft, Tether
+from quorate.audit.quarantine import SYSTEM, Finding
+from quorate_operator.config import Config
+from quorate_operator.engine import Engine
+from quorate_operator.errors import Fatal, OperatorError
+from quorate_operator.kube.client import Client
+from quorate_operator.kube.events import Recorder
+from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key
+from quorate_operator.outside import LogKeys, Outside, Told, told_by_files, told_by_leases, told_by_objects
+from quorate_operator.planner import Planner
+from quorate_operator.quarantines import Quarantines
+from quorate_operator.reconcile.checkpoint import keys_of
+from quorate_operator.reconcile.domains import Domains
+from quorate_operator.reconcile.protocol import Context
+from quorate_operator.resumptions import Resumptions
+from quorate_operator.store.files import Files, open_files
+from quorate_operator.verifications import Verifications
+from quorate_operator.verified import Verified
+
+_log = logging.getLogger(__name__)
+DATABASE = "system/database"
+SEEN = "system.database.seen"
+Identity = Callable[[], Awaitable[Mapping[str, str]]]
+"""What tells one database from another: {systemIdentifier, timeline}; empty where it may not be read."""
+
+
+class Custody:
+    """Quarantines, comparison with the outside, verification and resumption of one leader.
+
+    Args:
+        context: what decisions read from; `results` and `refused` are filled here.
+        client: reads the notes in the cluster.
+        engine: verifies.
+        identity: of the database.
+        results: `context.results`.
+        refused: `context.refused`.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        client: Client,
+        engine: Engine,
+        identity: Identity,
+        results: dict[str, Verified],
+        refused: dict[str, str],
+    ) -> None:
+        self._context, self._client, self._identity = context, client, identity
+        self._planner: Planner | None = None
+        self._recorder: Recorder | None = None
+        log, domains = context.log, Domains()
+        keys = LogKeys(context, domains)
+        self.quarantines = Quarantines(log, self._changed, context.clock)
+        self.outside = Outside(log, keys, _sources(context.config, client))
+        self.verifications = Verifications(
+            log,
+            engine,
+            self.outside,
+            keys,
+            self.quarantines,
+            objects=lambda: context.view.all("AuditCheckpoint"),
+            told=self._told,
+            results=results,
+            clock=context.clock,
+            at=context.config.verify_at,
+        )
+        self.resumptions = Resumptions(
+            context, domains, self.quarantines, engine, self.outside, keys, self._mark, refused
+        )
+
+    def attend(self, planner: Planner, recorder: Recorder) -> None:
+        """From now on objects are looked at again and Events are recorded."""
+        self._planner, self._recorder = planner, recorder
+
+    async def compare(self) -> None:
+        """Stop every chain that a checkpoint from outside speaks against; before the term is taken it needs none.
+
+        Raises:
+            OperatorError: cluster, publication or database do not answer, so nothing may be sealed either.
+        """
+        for chain, finding in (await self.outside.findings()).items():
+            await self.quarantines.raise_quarantine(chain, finding)
+
+    async def before_checkpoint(self) -> Mapping[str, object]:
+        """`compare`, and what is stopped."""
+        for chain, finding in (await self.outside.findings()).items():
+            if chain not in self.quarantines.open:
+                await self.quarantines.raise_quarantine(chain, finding)
+                self._event(chain, finding)
+        return await self.quarantines.look()
+
+    async def begin(self) -> None:
+        """The first things that are recorded: quarantines that `system` does not know yet, and another database."""
+        await self.quarantines.look()
+        try:
+            await self._note_database()
+        except Fatal:
+            raise
+        except OperatorError as error:
+            _log.warning("the database is not recorded: %s", error.message, extra={"reason": error.reason})
+
+    def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs while the operator leads."""
+        return {"verifications": self.verifications.run(), "resumptions": self.resumptions.run()}
+
+    async def _note_database(self) -> None:
+        identity = dict(await self._identity())
+        if not identity or SYSTEM in self.quarantines.open:
+            return
+        last = (await self._context.log.heads([DATABASE])).get(DATABASE)
+        if last is not None and last.detail == identity:
+            return
+        if last is not None:
+            _log.warning(
+                "the database is another than before: %s, not %s", identity, dict(last.detail),
+                extra={"reason": "DatabaseChanged"},
+            )  # fmt: skip
+        draft = Draft(
+            DATABASE,
+            None if last is None else last.entry_id,
+            SEEN,
+            {"kind": "Database", "name": identity["systemIdentifier"]},
+            Tether("0"),
+            int(self._context.clock() * 1_000_000),
+            detail=identity,
+        )
+        await self._context.log.append(SYSTEM, [draft])
+
+    def _changed(self, chain: str) -> None:
+        """A chain was stopped or goes on: whatever waits for it is looked at again."""
+        self._mark(chain)
+        if chain not in self.quarantines.open:
+            self.verifications.force(chain)
+            if self._planner is not None:
+                for kind in self._context.view.kinds():
+                    self._planner.mark(self._context.view.keys(kind))
+
+    def _told(self, chain: str, finding: Finding | None) -> None:
+        self._mark(chain)
+        if finding is not None:
+            self._event(chain, finding)
+
+    def _mark(self, chain: str) -> None:
+        if self._planner is not None:
+            view = self._context.view
+            self._planner.mark(keys_of(view, chain))
+            self._planner.mark(view.by("Attestation", "type", "Resume"))
+
+    def _event(self, chain: str, finding: Finding) -> None:
+        view = self._context.view
+        keys = keys_of(view, chain) or [Key("TrustDomain", "", chain.partition("/")[2])]
+        for key in keys:
+            obj = view.get(key)
+            if obj is not None and self._recorder is not None:
+                self._recorder.record(obj, "Warning", str(finding.cause), finding.message)
+
+
+def _sources(config: Config, client: Client) -> list[Callable[[], Awaitable[Sequence[Told]]]]:
+    async def objects() -> list[Told]:
+        return told_by_objects(await client.list_all("AuditCheckpoint"))
+
+    async def leases() -> list[Told]:
+        return told_by_leases(await client.list_all("Lease", labels=f"{HEARTBEAT_LABEL}=cosignature"))
+
+    sources: list[Callable[[], Awaitable[Sequence[Told]]]] = [objects, leases]
+    if config.publish:
+        files: Files = open_files(config.publish)
+
+        async def published() -> list[Told]:
+            return await asyncio.to_thread(told_by_files, files, config.publish)
+
+        sources.append(published)
+    return sources
