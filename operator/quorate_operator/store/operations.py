@@ -1,10 +1,14 @@
 """Entries of chain `system` by whoever does not lead: taken in with the change they tell of, sealed by the leader."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
+import psycopg
+
 from quorate.audit.entry import Draft
-from quorate_operator.errors import Conflict, Transient
+from quorate_operator.errors import Conflict, Stalled, Transient
 from quorate_operator.store.intake import Intake
 from quorate_operator.store.postgres import Connection, Database
 
@@ -60,3 +64,14 @@ class Operations:
                 raise Transient("NotSealed", message, retry_after=10.0)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+@contextmanager
+def refusals(reason: str) -> Iterator[None]:
+    """What the database's own functions refuse (SQLSTATE QP001), as Stalled with this reason."""
+    try:
+        yield
+    except psycopg.DatabaseError as error:
+        if error.sqlstate != "QP001":
+            raise
+        raise Stalled(reason, error.diag.message_primary or str(error)) from error

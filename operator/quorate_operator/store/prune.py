@@ -6,8 +6,7 @@ and after any crash. Until `detach` commits, nothing has changed but the row and
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from quorate_operator.store.archive import Archive, Exported, write_archive
 from quorate_operator.store.batch import now_micros
 from quorate_operator.store.directory_writer import Progress
 from quorate_operator.store.log import PostgresContent, PostgresLog
-from quorate_operator.store.operations import Operations
+from quorate_operator.store.operations import Operations, refusals
 from quorate_operator.store.postgres import Connection, Database
 
 STEPS = ("intent", "exported", "verified", "detached", "dropped", "done")
@@ -206,7 +205,7 @@ class Pruner:
     async def _call(self, query: str, *args: Any) -> None:
         """Once only: while it waits for its lock, every append waits behind it."""
         try:
-            with refusals():
+            with refusals("PruneRefused"):
                 async with self._database.connection() as connection:
                     await connection.execute(query, args)
         except Transient as error:
@@ -228,7 +227,7 @@ class Pruner:
             told = await self._operations.tell(connection, draft)
             await connection.execute(_BEGIN, (chain, number, self._name, self._actor, told))
 
-        with refusals():
+        with refusals("PruneRefused"):
             await self._database.again(work)
         return _Row("exporting", self._name, self._actor, draft.entry_id, first, end)
 
@@ -279,7 +278,7 @@ class Pruner:
             await connection.execute(_FINISH, (chain, number, told))
 
         if row.state != "done":
-            with refusals():
+            with refusals("PruneRefused"):
                 await self._database.again(work)
         await self._operations.sealed(draft.entry_id)
         self._reached("done")
@@ -295,14 +294,3 @@ def _verified(exported: Exported, rules: Rules, progress: Progress | None) -> No
         archive.verify(rules.keys, progress)
     except ArchiveError as error:
         raise Stalled("ArchiveRefused", f"{exported.path} does not verify, so nothing is pruned: {error}") from error
-
-
-@contextmanager
-def refusals() -> Iterator[None]:
-    """What the database's own functions refuse (SQLSTATE QP001), as Stalled (`PruneRefused`)."""
-    try:
-        yield
-    except psycopg.DatabaseError as error:
-        if error.sqlstate != "QP001":
-            raise
-        raise Stalled("PruneRefused", error.diag.message_primary or str(error)) from error

@@ -226,6 +226,17 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON quorate.audit_content
     FOR EACH ROW EXECUTE FUNCTION quorate.erased_only();
 SELECT quorate.protect('quorate.audit_content');
 
+-- What an append stores beside its entries: `sha256:…` → content, `erasable:<entry id>:sha256:…` → 32 bytes salt ‖ bytes.
+CREATE FUNCTION quorate.put_content(names text[], contents bytea[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO quorate.content (digest, bytes)
+    SELECT u.name, u.bytes FROM unnest(names, contents) AS u(name, bytes) WHERE NOT starts_with(u.name, 'erasable:')
+    ON CONFLICT DO NOTHING;
+    INSERT INTO quorate.audit_content (digest, entry_id, salt, bytes)
+    SELECT substr(u.name, 47), substr(u.name, 10, 36)::uuid, substr(u.bytes, 1, 32), substr(u.bytes, 33)
+    FROM unnest(names, contents) AS u(name, bytes) WHERE starts_with(u.name, 'erasable:')
+    ON CONFLICT DO NOTHING;
+$$;
+
 -- `told`: the sealed entry of chain `system` that names every digest; without it nothing is erased.
 CREATE FUNCTION quorate.erase(entry uuid, told uuid) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
