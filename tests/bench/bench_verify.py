@@ -20,11 +20,7 @@ def run() -> Iterator[Figure]:
     for start in range(0, ENTRIES, BATCH):
         batch = Batch(CHAIN, head, recorded={}, subjects={}, now=_NOW)
         batch.add(items_of([_draft(number) for number in range(start, start + BATCH)]))
-        rows += [
-            StoredEntry(row.recorded.sequence, row.recorded.entry_id, row.recorded.record, row.leaf, row.chain,
-                        row.subject_key)
-            for row in batch.rows
-        ]  # fmt: skip
+        rows += [StoredEntry(row.recorded.sequence, row.recorded.record, row.recorded.entry_id) for row in batch.rows]
     begun = time.perf_counter()
     for row in rows:
         hashlib.sha256(row.record).digest()

@@ -8,11 +8,13 @@ import psycopg
 import pytest
 
 from quorate.audit.merkle import root_of
+from quorate.audit.record import leaf_hash
 from quorate_operator.errors import OperatorError, Transient
 from quorate_operator.store import statements as sql
 from quorate_operator.store.log import PostgresLog, PostgresStore
+from quorate_operator.store.lookup import key_of
 from quorate_operator.store.migrate import migrate, migrations
-from quorate_operator.store.postgres import PARTITION_WIDTH, Connection, Database
+from quorate_operator.store.postgres import Connection, Database
 from tests.contract.server import Server
 from tests.contract.test_log import CHAIN, draft
 
@@ -24,14 +26,13 @@ class Unsure(Database):
     after = True
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """A connection as always, until the answer to the commit is to be lost."""
-        async with super().connection() as connection:
+    async def writer(self) -> AsyncIterator[Connection]:
+        """A connection as always, until an answer is to be lost."""
+        if self.times and not self.after:
+            self.times -= 1
+            raise Transient("DatabaseUnavailable", "lost before the commit")
+        async with super().writer() as connection:
             yield connection
-            if self.times and not self.after:
-                self.times -= 1
-                await connection.rollback()
-                raise Transient("DatabaseUnavailable", "lost before the commit")
         if self.times:
             self.times -= 1
             raise Transient("DatabaseUnavailable", "lost after the commit")
@@ -47,7 +48,7 @@ async def test_an_unknown_commit_is_retried(postgres_dsn: str, after: bool) -> N
     log = PostgresLog(database)
     first = draft("a")
     await log.append(CHAIN, [first])
-    database.times = 2
+    database.times = 1 if after else 2
     recorded = await log.append(CHAIN, [draft("a", first.entry_id), draft("b")])
     assert database.times == 0 and [(item.sequence, item.existing) for item in recorded] == [(1, False), (2, False)]
     again = await log.append(CHAIN, [draft("b")])
@@ -70,7 +71,7 @@ async def test_partitions_and_tiles_across_their_boundary(
     postgres: Server, database: str, store: PostgresStore
 ) -> None:
     """One append crosses a partition and fills tiles of two levels; two further partitions are there before it."""
-    start = PARTITION_WIDTH - 256
+    start = 1_048_576 - 256
     await store.log.append(CHAIN, [draft("first")])
     with psycopg.connect(postgres.dsn(database)) as connection:
         # As if the chain had grown so far: a head, and the tiles below the one that is filled next.
@@ -80,8 +81,9 @@ async def test_partitions_and_tiles_across_their_boundary(
         )
         connection.execute(
             "INSERT INTO quorate.merkle_tile SELECT %s, 0, n, decode(repeat('cd', 8192), 'hex'), sha256(int8send(n))"
-            " FROM generate_series(%s::bigint, %s::bigint) n",
-            (CHAIN, start // 256 - 255, start // 256 - 1),
+            " FROM generate_series(%s::bigint, %s::bigint) n UNION ALL"
+            " SELECT %s, 1, n, decode(repeat('ef', 8192), 'hex'), sha256(int8send(n)) FROM generate_series(0, 14) n",
+            (CHAIN, start // 256 - 255, start // 256 - 1, CHAIN),
         )
     done = await store.log.append(CHAIN, [draft(f"k{n}") for n in range(300)])
     assert [item.sequence for item in done] == list(range(start, start + 300))
@@ -97,14 +99,19 @@ async def test_partitions_and_tiles_across_their_boundary(
     below = [
         row[0] for row in await store.database.read(sql.TILE_ROOTS, CHAIN, 0, start // 256 - 255, start // 256 + 1)
     ]
-    assert below[-1] == root_of([row.leaf for row in rows[:256]])
+    assert below[-1] == root_of([leaf_hash(row.record) for row in rows[:256]])
     assert await store.database.read(sql.TILE_ROOTS, CHAIN, 1, 15, 16) == [(root_of(below),)]
 
 
 @pytest.mark.parametrize(
-    "query", [(sql.HEADS, ["k1", "k2"]), (sql.ABOUT, "k1"), (sql.RECORDED, [draft("k1").entry_id])]
+    "query",
+    [
+        (sql.HEADS, [key_of("k1"), key_of("k2")]),
+        (sql.ABOUT, key_of("k1"), key_of("k1")),
+        (sql.RECORDED, [draft("k1").entry_id]),
+    ],
 )
-async def test_entries_are_found_by_index_probes(store: PostgresStore, query: tuple[str, object]) -> None:
+async def test_entries_are_found_by_index_probes(store: PostgresStore, query: tuple[str, *tuple[object, ...]]) -> None:
     """heads, about and the look for recorded entries touch only the partition that holds the row, by its key."""
     for chain in ("mesh/a", "mesh/b", "mesh/c"):
         await store.log.append(chain, [draft(f"{chain}-{n}") for n in range(300)])
@@ -112,7 +119,7 @@ async def test_entries_are_found_by_index_probes(store: PostgresStore, query: tu
     async with store.database.connection() as connection:
         # As over large partitions: a sequential scan of three hundred rows would be right.
         await connection.execute("SET LOCAL enable_seqscan = off")
-        cursor = await connection.execute(f"EXPLAIN (ANALYZE, TIMING off, SUMMARY off) {query[0]}", (query[1],))
+        cursor = await connection.execute(f"EXPLAIN (ANALYZE, TIMING off, SUMMARY off) {query[0]}", query[1:])
         plan = [str(row[0]) for row in await cursor.fetchall()]
     probes = [line for line in plan if "on audit_entry_" in line]
     assert len(probes) == 12 and all("Index Scan" in line for line in probes)
@@ -122,7 +129,7 @@ async def test_entries_are_found_by_index_probes(store: PostgresStore, query: tu
 async def test_a_refused_append_harms_no_other(postgres: Server, database: str, store: PostgresStore) -> None:
     """When the database refuses a batch, only the append at fault is refused; the others are recorded."""
     with psycopg.connect(postgres.dsn(database)) as connection:
-        connection.execute("ALTER TABLE quorate.audit_entry ADD CHECK (subject_key <> 'poison')")
+        connection.execute("ALTER TABLE quorate.audit_entry ADD CHECK (position('poison'::bytea IN record) = 0)")
     keys = [f"k{n}" for n in range(6)] + ["poison"] + [f"k{n}" for n in range(6, 12)]
     results = await asyncio.gather(*(store.log.append(CHAIN, [draft(key)]) for key in keys), return_exceptions=True)
     refused = [key for key, result in zip(keys, results, strict=True) if isinstance(result, BaseException)]

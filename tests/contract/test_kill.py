@@ -7,7 +7,9 @@ import sys
 import psycopg
 import pytest
 
+from quorate.audit.record import Record
 from quorate.audit.verify import Verdict
+from quorate.canonical import parse_json
 from quorate_operator.store.log import PostgresStore
 from tests.contract.server import Server
 from tests.contract.test_log import CHAIN, verdict
@@ -36,7 +38,8 @@ async def _drained(store: PostgresStore) -> None:
 
 
 async def _ids(store: PostgresStore) -> list[str]:
-    return [str(entry.entry_id) async for entry in store.log.entries(CHAIN)]
+    contents = [Record.decode(entry.record).content async for entry in store.log.entries(CHAIN)]
+    return [parse_json(content)["entry_id"] for content in contents]
 
 
 @pytest.mark.parametrize("count", [1, 150])

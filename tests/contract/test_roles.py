@@ -44,7 +44,7 @@ def _partition(dsn: str) -> str:
 def test_no_role_may_change_what_was_written(postgres: Server, database: str, role: str, table: str) -> None:
     """UPDATE, DELETE and TRUNCATE are refused for every role on every append-only table."""
     dsn = postgres.dsn(database, f"only_{role}")
-    column = {"audit_event_id": "event_id", "audit_about": "digest", "content": "digest"}.get(table, "chain_id")
+    column = {"audit_event_id": "event_id", "audit_about": "key", "content": "digest"}.get(table, "chain_id")
     for statement in (f"UPDATE quorate.{table} SET {column} = {column}", f"DELETE FROM quorate.{table}",
                       f"TRUNCATE quorate.{table}"):  # fmt: skip
         assert "permission denied" in _refused(dsn, statement)

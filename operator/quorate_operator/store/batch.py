@@ -46,12 +46,6 @@ class Row:
     subject_key: str
     about: tuple[str, ...]
     leaf: bytes
-    chain: bytes
-
-    @property
-    def found_by(self) -> set[str]:
-        """What `about` finds the entry by: its subject key and the digests that it is about."""
-        return {self.subject_key, *self.about}
 
 
 @dataclass
@@ -117,9 +111,10 @@ class Batch:
     Args:
         chain_id: the chain.
         head: its locked head; advanced in place.
-        recorded: entries of the batch that the log already holds.
-        subjects: id of the last entry of each subject of the batch that has one.
         now: Unix microseconds.
+        recorded: entries of the batch that the log already holds.
+        subjects: id of the last entry of each subject of the batch that has one. None: neither is known, so each entry
+            is taken for new and what it follows goes to `links`, for the store to decide.
     """
 
     def __init__(
@@ -127,15 +122,18 @@ class Batch:
         chain_id: str,
         head: Head,
         *,
-        recorded: Mapping[UUID, Recorded],
-        subjects: Mapping[str, UUID],
         now: int,
+        recorded: Mapping[UUID, Recorded] | None = None,
+        subjects: Mapping[str, UUID] | None = None,
     ) -> None:
         self.head = head
+        self.start, self.start_chain = head.size, head.chain
         self.rows: list[Row] = []
+        self.links: list[tuple[UUID, str]] = []
         self._chain_id = chain_id
-        self._recorded = dict(recorded)
-        self._subjects = dict(subjects)
+        self._recorded = dict(recorded or {})
+        self._trusting = subjects is None
+        self._subjects = dict(subjects or {})
         self._now = now
         self._sealed_at = max(now, head.sealed_at)
 
@@ -155,13 +153,9 @@ class Batch:
         return [row.recorded for row in rows], True
 
     def _check(self, items: Sequence[Item], intake: int) -> None:
-        last = {item.subject_key: self._subjects.get(item.subject_key) for item in items}
+        last: dict[str, UUID] = {}
         for item in items:
-            if item.previous != last[item.subject_key]:
-                raise Stalled(
-                    "LogBehind",
-                    f"the last entry of {item.subject_key} is {last[item.subject_key]}, not {item.previous}",
-                )
+            self._check_link(item, last.get(item.subject_key) or self._subjects.get(item.subject_key))
             last[item.subject_key] = item.entry_id
             check_time(item, intake)
             # The header is 87 bytes and the chain id.
@@ -169,6 +163,14 @@ class Batch:
                 raise Stalled(
                     "EntryRefused", f"the content has {len(item.content)} bytes: the record would be too long"
                 )
+
+    def _check_link(self, item: Item, last: UUID | None) -> None:
+        if item.previous == last:
+            return
+        if self._trusting and last is None and item.previous is not None:
+            self.links.append((item.previous, item.subject_key))
+            return
+        raise Stalled("LogBehind", f"the last entry of {item.subject_key} is {last}, not {item.previous}")
 
     def _place(self, item: Item) -> Row:
         head = self.head
@@ -182,12 +184,12 @@ class Batch:
             content=item.content,
         ).encode()
         leaf = leaf_hash(record)
-        head.chain = chain_hash(head.chain, leaf)
         recorded = Recorded(self._chain_id, head.size, item.entry_id, record)
+        head.chain = chain_hash(head.chain, leaf)
         head.frontier.append(leaf)
         head.size += 1
         head.sealed_at = self._sealed_at
-        row = Row(recorded, item.subject_key, item.about, leaf, head.chain)
+        row = Row(recorded, item.subject_key, item.about, leaf)
         self.rows.append(row)
         self._recorded[item.entry_id] = recorded
         self._subjects[item.subject_key] = item.entry_id

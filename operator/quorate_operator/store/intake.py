@@ -10,7 +10,7 @@ import hmac
 import os
 import secrets
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,9 @@ class Waiting:
     reason: str = ""
 
 
-async def take_in(connection: Connection, chain: str, key: bytes, limit: int) -> list[Waiting]:
-    """Take the chain's oldest rows out of the queue, in this transaction; each authentic row has an item."""
-    cursor = await connection.execute(sql.DRAIN, (chain, limit), binary=True)
-    return [_judged(key, chain, *row) for row in sorted(await cursor.fetchall())]
+def judged(key: bytes, chain: str, rows: Iterable[Sequence[Any]]) -> list[Waiting]:
+    """Rows of the queue (pos, entry_id, intake_at, content, hmac); each authentic one has an item."""
+    return [_judged(key, chain, *row) for row in rows]
 
 
 def _judged(key: bytes, chain: str, pos: int, entry_id: UUID, intake_at: int, content: bytes, mac: bytes) -> Waiting:
@@ -158,11 +157,3 @@ def _item(content: bytes) -> Item:
         about=tuple(payload["about"]),
         content=content,
     )
-
-
-async def set_aside(connection: Connection, chain: str, rows: Sequence[Waiting]) -> None:
-    """Keep rows that may not be sealed where people find them, in the transaction that took them out of the queue."""
-    columns = [
-        [getattr(row, name) for row in rows] for name in ("pos", "entry_id", "content", "intake_at", "mac", "reason")
-    ]
-    await connection.execute(sql.SET_ASIDE, (chain, *columns))

@@ -8,6 +8,7 @@ from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
 from quorate.audit.merkle import Frontier
 from quorate.audit.note import SignatureLine
+from quorate.audit.quarantine import Finding, Quarantine
 from quorate.audit.tiles import Tile
 from quorate.audit.verify import StoredEntry, StoredHead
 from quorate.identity.vkey import SignerKey
@@ -16,17 +17,14 @@ from quorate_operator.store import statements as sql
 from quorate_operator.store.batch import check_content, items_of, now_micros
 from quorate_operator.store.cosignatures import keep
 from quorate_operator.store.drain import Backlog, Drainer
+from quorate_operator.store.lookup import found_row, key_of, last_entries, recorded
 from quorate_operator.store.ports import Bytes
-from quorate_operator.store.postgres import (
-    Connection,
-    Database,
-    Sealing,
-    check_term,
-    found_row,
-)
+from quorate_operator.store.postgres import Connection, Database, check_term
 from quorate_operator.store.proofs import TileProofs
+from quorate_operator.store.quarantine import read_identity, read_quarantines, resume_chain, stop_chain
 from quorate_operator.store.recorded import Recorded
 from quorate_operator.store.sealer import MAX_WAITING, Sealer
+from quorate_operator.store.sealing import Sealing
 from quorate_operator.store.tiles import read_tiles
 
 _END = 2**63 - 1
@@ -48,6 +46,7 @@ class PostgresLog(TileProofs):
         clock: Callable[[], int] = now_micros,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._sealing = Sealing(database, intake_key=intake_key, clock=clock)
         self._patience = patience
         self._max_waiting = max_waiting
@@ -68,12 +67,13 @@ class PostgresLog(TileProofs):
         return sealer
 
     async def drain(self, chain: str) -> list[Recorded]:
-        """Move up to a thousand entries that were taken in for the chain; those that are new in the log.
+        """Move a batch of what was taken in for the chain; those entries that are new in the log.
 
         Rows that may not be sealed (no authentic HMAC, a rule of `append` broken) move to `audit_intake_refused` with
         their reason instead. Errors as of `append`.
         """
-        return await self._sealer(chain).drain()
+        taken = await self._sealing.waiting(chain)
+        return await self._sealer(chain).append([row.item for row in taken if row.item], {}, taken) if taken else []
 
     async def backlog(self) -> dict[str, Backlog]:
         """What was taken in and waits, by chain."""
@@ -85,17 +85,16 @@ class PostgresLog(TileProofs):
 
     async def heads(self, subject_keys: Sequence[str]) -> dict[str, Recorded]:
         """Port `Log`."""
-        rows = await self._database.read(sql.HEADS, list(subject_keys))
-        return {row[4]: found_row(row) for row in rows}
+        return await last_entries(self._database, subject_keys)
 
     async def recorded(self, entry_ids: Sequence[UUID]) -> dict[UUID, Recorded]:
         """Port `Log`."""
-        rows = await self._database.read(sql.RECORDED, list(entry_ids))
-        return {row[2]: found_row(row) for row in rows}
+        return await recorded(self._database, entry_ids)
 
     async def about(self, name: str) -> list[Recorded]:
         """Port `Log`."""
-        return [found_row(row) for row in await self._database.read(sql.ABOUT, name)]
+        found = [found_row(row) for row in await self._database.read(sql.ABOUT, key_of(name), key_of(name))]
+        return [item for item in found if item.subject_key == name or name in item.about]
 
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""
@@ -142,6 +141,18 @@ class PostgresLog(TileProofs):
         """Port `Log`."""
         return await read_tiles(self._database, chain, wanted)
 
+    async def quarantines(self) -> list[Quarantine]:
+        """Port `Log`."""
+        return await read_quarantines(self._database)
+
+    async def stop(self, chain: str, finding: Finding) -> Quarantine | None:
+        """Port `Log`."""
+        return await stop_chain(self._database, chain, finding)
+
+    async def resume(self, quarantine: Quarantine, draft: Draft) -> Recorded:
+        """Port `Log`."""
+        return await resume_chain(self._database, quarantine, draft, self._clock())
+
     async def close(self) -> None:
         """Wait for appends that are under way."""
         for sealer in self._sealers.values():
@@ -184,6 +195,10 @@ class PostgresStore:
         if self.drainer is not None:
             self.drainer.start()
         return term
+
+    async def identity(self) -> dict[str, str]:
+        """What tells this database from another, a restored or a promoted one; empty where it may not be read."""
+        return await read_identity(self.database)
 
     async def close(self) -> None:
         """Finish what is under way, then disconnect."""

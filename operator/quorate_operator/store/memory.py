@@ -1,12 +1,14 @@
 """The store in memory: for tests of the rooms above; nothing of it outlives the process."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
 from quorate.audit.merkle import TILE_WIDTH, root_of
 from quorate.audit.note import SignatureLine
+from quorate.audit.quarantine import Finding, Quarantine, lost_checkpoints
 from quorate.audit.record import leaf_hash
 from quorate.audit.tiles import Tile
 from quorate.audit.verify import StoredEntry, StoredHead
@@ -17,7 +19,9 @@ from quorate_operator.store.cosignatures import no_checkpoint
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import check_term
 from quorate_operator.store.proofs import TileProofs
+from quorate_operator.store.quarantine import not_quarantined
 from quorate_operator.store.recorded import Recorded
+from quorate_operator.store.sealing import quarantined
 
 
 class Shared:
@@ -29,7 +33,12 @@ class Shared:
         self.rows: dict[str, list[Row]] = {}
         self.content: dict[str, bytes] = {}
         self.notes: dict[str, dict[tuple[int, str], str]] = {}
+        self.quarantines: list[Quarantine] = []
         self.cosignatures: dict[tuple[str, int], dict[tuple[str, bytes], SignatureLine]] = {}
+
+    def open(self, chain: str) -> Quarantine | None:
+        """The chain's open quarantine."""
+        return next((q for q in self.quarantines if q.chain_id == chain and q.resumed_at is None), None)
 
     def all_rows(self) -> list[Row]:
         """Every row by chain and sequence."""
@@ -53,6 +62,8 @@ class MemoryLog(TileProofs):
         items, shared = items_of(drafts), self._store.shared
         given = check_content(list((content or {}).items()))
         check_term((shared.term, shared.holder), self._store.term)
+        if stopped := shared.open(chain):
+            raise quarantined(f"chain {chain} is in quarantine {stopped.number}")
         rows = shared.all_rows()
         batch = Batch(
             chain,
@@ -66,6 +77,36 @@ class MemoryLog(TileProofs):
             shared.rows.setdefault(chain, []).extend(batch.rows)
             shared.content.update(given)
         return found
+
+    async def quarantines(self) -> list[Quarantine]:
+        """Port `Log`."""
+        return sorted(self._store.shared.quarantines, key=lambda item: (item.chain_id, item.number))
+
+    async def stop(self, chain: str, finding: Finding) -> Quarantine | None:
+        """Port `Log`."""
+        shared = self._store.shared
+        if shared.open(chain):
+            return None
+        head = shared.heads.setdefault(chain, Head())
+        number = 1 + sum(item.chain_id == chain for item in shared.quarantines)
+        about = (finding.cause, finding.message, self._clock(), head.epoch, head.size, head.chain, finding.evidence)
+        raised = Quarantine(chain, number, *about)
+        shared.quarantines.append(raised)
+        return raised
+
+    async def resume(self, quarantine: Quarantine, draft: Draft) -> Recorded:
+        """Port `Log`."""
+        shared, chain = self._store.shared, quarantine.chain_id
+        if recorded := (await self.recorded([draft.entry_id])).get(draft.entry_id):
+            return recorded
+        head = shared.heads.get(chain, Head())
+        if shared.open(chain) != quarantine or (head.size, head.chain) != (quarantine.size, quarantine.head):
+            raise not_quarantined(quarantine)
+        check_term((shared.term, shared.holder), self._store.term)
+        ended = replace(quarantine, resumed_at=self._clock(), lost=tuple(lost_checkpoints(chain, draft.detail)))
+        shared.quarantines[shared.quarantines.index(quarantine)] = ended
+        head.epoch += 1
+        return (await self.append(chain, [draft]))[0]
 
     @staticmethod
     def _by_age(rows: Sequence[Row]) -> list[Row]:
@@ -84,7 +125,8 @@ class MemoryLog(TileProofs):
 
     async def about(self, name: str) -> list[Recorded]:
         """Port `Log`."""
-        return [_as_existing(row) for row in self._store.shared.all_rows() if name in row.found_by]
+        rows = self._store.shared.all_rows()
+        return [_as_existing(row) for row in rows if name == row.subject_key or name in row.about]
 
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""
@@ -95,7 +137,7 @@ class MemoryLog(TileProofs):
         """Port `Log`."""
         for row in self._store.shared.rows.get(chain, [])[start:end]:
             item = row.recorded
-            yield StoredEntry(item.sequence, item.entry_id, item.record, row.leaf, row.chain, row.subject_key)
+            yield StoredEntry(item.sequence, item.record)
 
     async def checkpoint(self, chain: str, signer: SignerKey) -> str:
         """Port `Log`."""
@@ -164,6 +206,10 @@ class MemoryStore:
         self.shared.term, self.shared.holder = self.shared.term + 1, holder
         self.term = self.shared.term
         return self.term
+
+    async def identity(self) -> dict[str, str]:
+        """There is but one."""
+        return {}
 
     async def ping(self) -> bool:
         """Always there."""

@@ -14,19 +14,21 @@ from uuid import UUID
 
 from quorate_operator.errors import OperatorError, Stalled, Transient
 from quorate_operator.store.batch import Item
+from quorate_operator.store.intake import Waiting
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.recorded import Recorded
 
 _log = logging.getLogger(__name__)
-MAX_BATCH = 1_000
+MAX_BATCH = 512
 MAX_WAITING = 10_000
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 0.5
+_PASSING = frozenset({"Conflict", "DatabaseUnavailable"})
 
 
 @dataclass(eq=False)
 class Pending:
-    """One append that waits, or (`drain`) the request to move what was taken in.
+    """One append that waits; `taken` are the rows of the intake that its items came from, each for itself.
 
     `attempts` are the records that were sent for it so far.
     """
@@ -36,7 +38,11 @@ class Pending:
     future: asyncio.Future[list[Recorded]]
     attempts: dict[UUID, set[bytes]] = field(default_factory=dict)
     outcome: list[Recorded] | OperatorError | None = None
-    drain: bool = False
+    taken: Sequence[Waiting] = ()
+
+    def part(self, rows: Sequence[Waiting]) -> "Pending":
+        """The same for some of the rows that were taken in."""
+        return replace(self, items=[row.item for row in rows if row.item], taken=rows, outcome=None)
 
     def tried(self, recorded: Sequence[Recorded]) -> None:
         """Remember what is about to be written."""
@@ -72,16 +78,12 @@ class Sealer:
         self._waiting = 0
         self._task: asyncio.Task[None] | None = None
 
-    async def append(self, items: Sequence[Item], content: Bytes) -> list[Recorded]:
-        """Wait until the items are durable, or known to be refused."""
+    async def append(self, items: Sequence[Item], content: Bytes, taken: Sequence[Waiting] = ()) -> list[Recorded]:
+        """Wait until the items are durable, or known to be refused; of those that were taken in, the new ones."""
         if self._waiting + len(items) > self._max_waiting:
             raise Transient("LogBusy", f"{self._waiting} entries wait for chain {self._chain_id}", retry_after=1.0)
         self._waiting += len(items)
-        return await self._settled(Pending(items, content, asyncio.get_running_loop().create_future()))
-
-    async def drain(self) -> list[Recorded]:
-        """Move one batch of what was taken in for the chain into the log; the entries that were recorded."""
-        return await self._settled(Pending((), {}, asyncio.get_running_loop().create_future(), drain=True))
+        return await self._settled(Pending(items, content, asyncio.get_running_loop().create_future(), taken=taken))
 
     async def _settled(self, pending: Pending) -> list[Recorded]:
         self._queue.append(pending)
@@ -130,8 +132,8 @@ class Sealer:
             try:
                 await self._seal(self._chain_id, batch)
                 return
-            except Transient:
-                if loop.time() + pause > deadline:
+            except Transient as error:
+                if error.reason not in _PASSING or loop.time() + pause > deadline:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)

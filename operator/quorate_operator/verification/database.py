@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
@@ -22,7 +21,8 @@ WITH RECURSIVE found AS (
 ) SELECT chain_id FROM found WHERE chain_id IS NOT NULL UNION SELECT chain_id FROM quorate.chain_head ORDER BY 1
 """
 _ENTRIES = """
-SELECT seq, entry_id, record, leaf, chain_hash, subject_key FROM quorate.audit_entry WHERE chain_id = %s ORDER BY seq
+SELECT e.seq, e.record, i.event_id FROM quorate.audit_entry e
+LEFT JOIN quorate.audit_event_id i ON i.chain_id = e.chain_id AND i.seq = e.seq WHERE e.chain_id = %s ORDER BY e.seq
 """
 _HEAD = "SELECT epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE chain_id = %s"
 _NOTES = """
@@ -53,8 +53,8 @@ class Reader:
         with self.connection.cursor(name="entries", binary=True) as cursor:
             cursor.itersize = BATCH
             cursor.execute(_ENTRIES, (chain,))
-            for sequence, identifier, record, leaf, hashed, subject in cursor:
-                yield StoredEntry(sequence, UUID(str(identifier)), bytes(record), bytes(leaf), bytes(hashed), subject)
+            for sequence, record, indexed in cursor:
+                yield StoredEntry(sequence, bytes(record), indexed)
 
     def checkpoints(self, chain: str) -> list[str]:
         """The signed notes that the database keeps, by size."""

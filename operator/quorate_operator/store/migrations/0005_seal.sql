@@ -1,1 +1,184 @@
 -- Entries hold their record and nothing that follows from it; one function seals a batch (audit.md, 2 and 4).
+SET LOCAL ROLE quorate_owner;
+
+-- What names are looked up by: short, of one length, and no limit on the name. 128 bits: readers compare the name itself.
+CREATE FUNCTION quorate.name_key(name text) RETURNS uuid LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$
+    SELECT encode(substring(sha256(convert_to(name, 'UTF8')) FOR 16), 'hex')::uuid
+$$;
+
+-- Forced row security would hide the entries from their owner, who moves them here.
+ALTER TABLE quorate.audit_entry NO FORCE ROW LEVEL SECURITY;
+CREATE TABLE quorate.event_id AS
+    SELECT i.event_id, i.chain_id, i.seq, quorate.name_key(e.subject_key) AS subject
+    FROM quorate.audit_event_id i JOIN quorate.audit_entry e USING (chain_id, seq) ORDER BY i.chain_id, i.seq;
+CREATE TABLE quorate.about AS
+    SELECT quorate.name_key(a.digest) AS key, a.chain_id, a.seq
+    FROM quorate.audit_about a JOIN quorate.audit_entry e USING (chain_id, seq) WHERE a.digest <> e.subject_key;
+DROP TABLE quorate.audit_event_id, quorate.audit_about, quorate.audit_subject;
+ALTER TABLE quorate.audit_entry DROP COLUMN entry_id, DROP COLUMN subject_key, DROP COLUMN leaf, DROP COLUMN chain_hash;
+ALTER TABLE quorate.audit_entry FORCE ROW LEVEL SECURITY;
+
+-- The authority on "recorded once"; stays when partitions are pruned. `subject` finds a subject's entries, the last one
+-- first. An entry's place finds its id through a block range index: ids stand in the order in which they were sealed.
+ALTER TABLE quorate.event_id RENAME TO audit_event_id;
+ALTER TABLE quorate.audit_event_id
+    ADD PRIMARY KEY (event_id),
+    ALTER chain_id TYPE text COLLATE "C", ALTER chain_id SET NOT NULL, ALTER seq SET NOT NULL,
+    ALTER subject SET NOT NULL;
+CREATE INDEX audit_event_id_subject ON quorate.audit_event_id (subject, chain_id, seq);
+CREATE INDEX audit_event_id_place ON quorate.audit_event_id USING brin (seq) WITH (pages_per_range = 16, autosummarize);
+SELECT quorate.protect('quorate.audit_event_id');
+
+-- The names that entries are about besides their subject.
+ALTER TABLE quorate.about RENAME TO audit_about;
+ALTER TABLE quorate.audit_about
+    ALTER chain_id TYPE text COLLATE "C", ADD PRIMARY KEY (key, chain_id, seq);
+SELECT quorate.protect('quorate.audit_about');
+GRANT SELECT ON quorate.audit_event_id, quorate.audit_about TO quorate_app, quorate_sealer, quorate_read, quorate_maint;
+
+-- Only the function below writes the log; it runs as the owner, whom forced row security would refuse.
+REVOKE INSERT ON quorate.audit_entry, quorate.merkle_tile FROM quorate_sealer;
+REVOKE UPDATE ON quorate.chain_head, quorate.leader_term FROM quorate_sealer;
+CREATE OR REPLACE FUNCTION quorate.guard_rows(target regclass) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY', target);
+    EXECUTE format('ALTER TABLE %s FORCE ROW LEVEL SECURITY', target);
+    EXECUTE format('CREATE POLICY reading ON %s FOR SELECT TO quorate_app, quorate_sealer, quorate_read, quorate_maint '
+                   'USING (true)', target);
+    EXECUTE format('CREATE POLICY sealing ON %s FOR INSERT TO quorate_owner WITH CHECK (true)', target);
+END $$;
+DO $$
+DECLARE
+    target regclass;
+BEGIN
+    FOR target IN SELECT polrelid FROM pg_policy WHERE polname = 'sealing' LOOP
+        EXECUTE format('ALTER POLICY sealing ON %s TO quorate_owner', target);
+    END LOOP;
+END $$;
+
+-- The number of the quarantine that is open; sealing is refused while there is one (audit.md, 9).
+ALTER TABLE quorate.chain_head ADD COLUMN quarantine bigint;
+CREATE OR REPLACE FUNCTION quorate.head_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'UPDATE' THEN
+        RAISE EXCEPTION '% on quorate.chain_head is refused: a chain has its head for ever', TG_OP
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    IF NEW.chain_id <> OLD.chain_id OR NEW.size < OLD.size OR NEW.term < OLD.term OR NEW.epoch < OLD.epoch
+       OR NEW.sealed_at < OLD.sealed_at OR NEW.size = OLD.size AND (NEW.epoch, NEW.chain_hash, NEW.frontier,
+       NEW.sealed_at, NEW.term) IS DISTINCT FROM (OLD.epoch, OLD.chain_hash, OLD.frontier, OLD.sealed_at, OLD.term) THEN
+        RAISE EXCEPTION 'the head of chain % may only grow', OLD.chain_id USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- Terms are fenced by a lock on the table, not on its row: whoever writes shares it and writes no tuple for it, whoever
+-- takes a term waits for those who write.
+CREATE FUNCTION quorate.take_term(new_holder text) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    LOCK TABLE quorate.leader_term IN EXCLUSIVE MODE;
+    UPDATE quorate.leader_term SET term = term + 1, holder = new_holder, taken_at = clock_timestamp()
+    RETURNING term INTO taken;
+    RETURN taken;
+END $$;
+
+-- The term, which stays until the transaction ends.
+CREATE FUNCTION quorate.held_term() RETURNS TABLE (term bigint, holder text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    LOCK TABLE quorate.leader_term IN ROW SHARE MODE;
+    RETURN QUERY SELECT t.term, t.holder FROM quorate.leader_term t;
+END $$;
+
+-- Seals a batch: `records` follow the head (of_epoch, start, old_chain) and lead to (new_chain, new_frontier, new_sealed).
+-- `links` are the entries, of the subject beside each, that entries of the batch say they follow and that are not in it.
+-- `taken` are rows of the intake that the batch seals. `resumes` is the quarantine that the batch ends; `of_epoch` is
+-- then the new epoch. All or nothing. The answer is the time in µs that it took to hold term and head.
+-- Refusals: QU001 a later term was taken, QU002 the head is another, QU003 quarantined, QU004 a link is missing,
+-- QU005 a taken row is gone, 23505 an entry is recorded.
+CREATE FUNCTION quorate.seal(
+    chain text, my_term bigint, of_epoch integer, start bigint, old_chain bytea,
+    new_chain bytea, new_frontier bytea, new_sealed bigint,
+    records bytea[], ids uuid[], subjects uuid[], links uuid[], link_subjects uuid[],
+    about uuid[], about_seqs bigint[],
+    tile_levels bigint[], tile_numbers bigint[], tile_hashes bytea[], tile_roots bytea[],
+    digests text[], contents bytea[], taken bigint[], resumes bigint DEFAULT NULL
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    begun CONSTANT timestamptz := clock_timestamp();
+    width CONSTANT bigint := quorate.partition_width();
+    finish CONSTANT bigint := start + cardinality(records);
+    held record;
+    waited bigint;
+BEGIN
+    LOCK TABLE quorate.leader_term IN ROW SHARE MODE;
+    SELECT t.term, t.holder INTO held FROM quorate.leader_term t;
+    IF held.term <> my_term OR my_term = 0 THEN
+        RAISE EXCEPTION 'term % was taken since, by %', held.term, held.holder USING ERRCODE = 'QU001';
+    END IF;
+    IF finish <= start OR cardinality(ids) <> finish - start OR cardinality(subjects) <> finish - start THEN
+        RAISE EXCEPTION 'a batch holds one record, id and subject for each entry' USING ERRCODE = 'check_violation';
+    END IF;
+    UPDATE quorate.chain_head h
+    SET epoch = of_epoch, size = finish, chain_hash = new_chain, frontier = new_frontier, sealed_at = new_sealed,
+        term = my_term, quarantine = NULL
+    WHERE h.chain_id = chain AND h.size = start AND h.chain_hash = old_chain
+        AND h.epoch = CASE WHEN resumes IS NULL THEN of_epoch ELSE of_epoch - 1 END
+        AND h.quarantine IS NOT DISTINCT FROM resumes;
+    IF NOT FOUND THEN
+        SELECT h.size, h.quarantine INTO held FROM quorate.chain_head h WHERE h.chain_id = chain;
+        IF held.quarantine IS DISTINCT FROM resumes THEN
+            RAISE EXCEPTION 'chain % is in quarantine %', chain, held.quarantine USING ERRCODE = 'QU003';
+        END IF;
+        RAISE EXCEPTION 'chain % has size %, not %, or another hash', chain, held.size, start USING ERRCODE = 'QU002';
+    END IF;
+    waited := (extract(epoch FROM clock_timestamp() - begun) * 1000000)::bigint;
+    -- Before the ids are there, so that no entry follows one behind it.
+    IF cardinality(links) > 0 AND EXISTS (
+        SELECT FROM unnest(links, link_subjects) AS u(event_id, subject) WHERE NOT EXISTS (
+            SELECT FROM quorate.audit_event_id i WHERE i.event_id = u.event_id AND i.subject = u.subject)
+    ) THEN
+        RAISE EXCEPTION 'an entry follows one that is not recorded' USING ERRCODE = 'QU004';
+    END IF;
+    INSERT INTO quorate.audit_event_id (event_id, chain_id, seq, subject)
+    SELECT u.id, chain, start + u.place - 1, u.subject FROM unnest(ids, subjects) WITH ORDINALITY u(id, subject, place);
+    IF start = 0 OR (finish - 1) / width <> (start - 1) / width THEN
+        -- The next ones too: two ahead of the last entry (audit.md, 10).
+        PERFORM quorate.make_partition(chain, n) FROM generate_series((finish - 1) / width, (finish - 1) / width + 2) n;
+    END IF;
+    INSERT INTO quorate.audit_entry (chain_id, seq, record)
+    SELECT chain, start + u.place - 1, u.record FROM unnest(records) WITH ORDINALITY u(record, place);
+    IF cardinality(about) > 0 THEN
+        INSERT INTO quorate.audit_about (key, chain_id, seq)
+        SELECT u.key, chain, u.seq FROM unnest(about, about_seqs) u(key, seq);
+    END IF;
+    IF cardinality(tile_levels) > 0 THEN
+        INSERT INTO quorate.merkle_tile (chain_id, level, number, hashes, root)
+        SELECT chain, u.* FROM unnest(tile_levels, tile_numbers, tile_hashes, tile_roots) u;
+    END IF;
+    IF cardinality(digests) > 0 THEN
+        INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(digests, contents) ON CONFLICT DO NOTHING;
+    END IF;
+    IF cardinality(taken) > 0 THEN
+        DELETE FROM quorate.audit_intake WHERE pos = ANY(taken);
+        GET DIAGNOSTICS start = ROW_COUNT;
+        IF start <> cardinality(taken) THEN
+            RAISE EXCEPTION 'a row that was taken in is gone' USING ERRCODE = 'QU005';
+        END IF;
+    END IF;
+    RETURN waited;
+END $$;
+
+REVOKE ALL ON FUNCTION quorate.take_term(text), quorate.held_term() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION quorate.take_term(text), quorate.held_term() TO quorate_sealer;
+DO $$
+DECLARE
+    seal regprocedure := (SELECT oid FROM pg_proc WHERE proname = 'seal' AND pronamespace = 'quorate'::regnamespace);
+BEGIN
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', seal);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO quorate_sealer', seal);
+END $$;
+RESET ROLE;
