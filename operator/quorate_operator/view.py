@@ -47,7 +47,7 @@ INDEXES: Mapping[str, Mapping[str, Index]] = {
         "type": _at("spec", "type"),
     },
     "ContractSync": {"contract": _at("spec", "contract")},
-    "Lease": {"namespace": _at("metadata", "namespace")},
+    "Lease": {"namespace": _at("metadata", "namespace"), "name": _at("metadata", "name")},
     "ConfigMap": {"digest": _at("contentDigest")},
 }
 """kind → index name → values of an object under it."""

@@ -5,11 +5,12 @@ cosigned, and the quarantine if the chain is stopped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quorate.api.audit_checkpoint import Verify
 from quorate.api.conditions import ConditionType, Observation, Reason, observe
+from quorate.api.manifests import COSIGNATURE_PREFIX
 from quorate.api.resource import API_VERSION
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, parse_checkpoint
 from quorate.audit.note import NoteError, parse_note
@@ -18,6 +19,8 @@ from quorate.audit.verify import StoredHead, Verdict
 from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.cosignatures import Cosignatures, Witnessed
+from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
 from quorate_operator.verified import Verified, condition_of, fields_of, read_result
 from quorate_operator.view import View
@@ -43,16 +46,20 @@ class Gathered:
     """An AuditCheckpoint with the newest note of its chain, and the chain's head; None: there is none.
 
     `quarantines` are all of the chain, `result` is its last verification, `refused` why it does not go on although that
-    is signed, `cosignatures` are those on the note by witnesses of the domain, as the status shows them.
+    is signed, `witnessed` what witnesses of the domain say of the note.
     """
 
     obj: Obj
-    note: str | None
     head: StoredHead | None
     quarantines: tuple[Quarantine, ...] = ()
     result: Verified | None = None
     refused: str | None = None
-    cosignatures: tuple[Mapping[str, Any], ...] = ()
+    witnessed: Witnessed = field(default_factory=Witnessed)
+
+    @property
+    def note(self) -> str | None:
+        """The newest note with its cosignatures."""
+        return self.witnessed.note
 
     @property
     def quarantine(self) -> Quarantine | None:
@@ -65,8 +72,18 @@ class AuditCheckpoints:
 
     kind = "AuditCheckpoint"
 
-    def __init__(self) -> None:
-        self.relations: Mapping[str, Relation] = {}
+    def __init__(self, domains: Domains) -> None:
+        self._cosignatures = Cosignatures(domains)
+        self._accepted: dict[str, Any] = {}
+        self.relations: Mapping[str, Relation] = {"Lease": _of_lease, "TrustDomain": self._of_domain}
+
+    def _of_domain(self, obj: Obj, view: View) -> Sequence[Key]:
+        """Another accepted revision may have other witnesses."""
+        name, accepted = obj["metadata"]["name"], ((obj.get("status") or {}).get("accepted") or {}).get("digest")
+        if self._accepted.get(name) == accepted:
+            return ()
+        self._accepted[name] = accepted
+        return keys_of(view, f"{obj['spec'].get('meshId')}/{name}")
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
         """One query for the heads, one for the quarantines, one for each chain's notes."""
@@ -78,15 +95,15 @@ class AuditCheckpoints:
             if obj is None:
                 continue
             chain = obj["spec"]["chain"]
-            notes = await context.log.checkpoints(chain)
-            shown = read_result(obj) if (obj.get("status") or {}).get("result") else None
+            status = obj.get("status") or {}
+            shown = read_result(obj) if status.get("result") else None
             found[key] = Gathered(
                 obj,
-                notes[-1] if notes else None,
                 heads.get(chain),
                 tuple(item for item in quarantines if item.chain_id == chain),
                 context.results.get(chain, shown),
                 context.refused.get(chain),
+                await self._cosignatures.gather(chain, context, status),
             )
         return found
 
@@ -97,7 +114,17 @@ class AuditCheckpoints:
         if checkpoint is not None:
             fields |= _signed(gathered, checkpoint)
         observations = [*_ready(gathered, checkpoint), condition_of(gathered.result)]
-        return Plan(status=status_with(gathered.obj, fields, observations, now=now))
+        status = status_with(gathered.obj, fields, observations, now=now)
+        return Plan(status=status, commands=gathered.witnessed.commands, dirty=gathered.witnessed.dirty)
+
+
+def _of_lease(obj: Obj, view: View) -> Sequence[Key]:
+    name = obj["metadata"]["name"]
+    if not name.startswith(COSIGNATURE_PREFIX):
+        return ()
+    domain = name.removeprefix(COSIGNATURE_PREFIX)
+    chains = [(key, (view.get(key) or {})["spec"]["chain"]) for key in view.keys("AuditCheckpoint")]
+    return [key for key, chain in chains if chain.partition("/")[2] == domain]
 
 
 def _signed(gathered: Gathered, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -107,7 +134,8 @@ def _signed(gathered: Gathered, checkpoint: Checkpoint) -> dict[str, Any]:
         "root": encode_base64(checkpoint.root),
         "note": gathered.note,
         "head": head.chain.hex() if head is not None and head.size == checkpoint.size else None,
-        "cosignatures": [dict(item) for item in gathered.cosignatures] or None,
+        "cosignatures": [dict(item) for item in gathered.witnessed.cosignatures] or None,
+        "consistency": [dict(item) for item in gathered.witnessed.consistency] or None,
     }
 
 
@@ -142,7 +170,7 @@ def _ready(gathered: Gathered, checkpoint: Checkpoint | None) -> list[Observatio
     result = gathered.result
     if result is not None and result.verdict == Verdict.TAMPERED:
         return _not_ready(ConditionType.STALLED, Reason.VERIFICATION_FAILED, result.message)
-    missing = (spec.get("requireWitnesses") or 0) - len(gathered.cosignatures)
+    missing = (spec.get("requireWitnesses") or 0) - gathered.witnessed.witnesses
     if missing > 0:
         message = f"the checkpoint of {checkpoint.size} entries lacks {missing} of {spec['requireWitnesses']} witnesses"
         return _not_ready(ConditionType.RECONCILING, Reason.WITNESSES_MISSING, message)

@@ -15,7 +15,16 @@ from quorate_operator.kube.events import Recorder
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.kube.status import status_patch
 from quorate_operator.quarantines import Quarantines
-from quorate_operator.reconcile.protocol import ApplyChild, Command, CreateChild, Note, Plan, Remove, StopChain
+from quorate_operator.reconcile.protocol import (
+    ApplyChild,
+    Command,
+    CreateChild,
+    KeepCosignatures,
+    Note,
+    Plan,
+    Remove,
+    StopChain,
+)
 from quorate_operator.reconcile.routes import Routes
 from quorate_operator.view import View
 
@@ -109,6 +118,8 @@ class Applier:
             except Conflict:
                 return  # another object has the name by now; not ours to delete
 
+        elif isinstance(command, KeepCosignatures):
+            await self._log.keep_cosignatures(command.chain, command.size, command.lines)
         elif isinstance(command, StopChain):
             await self._quarantines.raise_quarantine(command.chain, command.finding)
 

@@ -66,7 +66,11 @@ class MeshNodes:
         self._answered: dict[str, tuple[Any, Any]] = {}
         self._listed_at: int | None = None
         self.relations: Mapping[str, Relation] = {
-            "Lease": lambda obj, _: [Key("MeshNode", "", obj["metadata"]["namespace"].removeprefix(NODE_NAMESPACE))],
+            "Lease": lambda obj, _: (
+                [Key("MeshNode", "", obj["metadata"]["namespace"].removeprefix(NODE_NAMESPACE))]
+                if obj["metadata"]["name"].startswith(LEASE)
+                else ()
+            ),
             "TrustDomain": self._members_of_changed,
         }
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.view import View
@@ -78,7 +79,16 @@ class StopChain:
     finding: Finding
 
 
-Command = ApplyChild | CreateChild | Remove | StopChain
+@dataclass(frozen=True, slots=True)
+class KeepCosignatures:
+    """Keep witnesses' lines for a checkpoint of ours; those that are kept already stay as they are."""
+
+    chain: str
+    size: int
+    lines: tuple[SignatureLine, ...]
+
+
+Command = ApplyChild | CreateChild | Remove | StopChain | KeepCosignatures
 
 
 @dataclass(frozen=True, slots=True)

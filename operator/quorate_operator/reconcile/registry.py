@@ -30,7 +30,7 @@ def reconcilers() -> list[Reconciler[Any]]:
             Attestations(domains),
             Votes(dockets),
             GovernanceProposals(domains, dockets, entries),
-            AuditCheckpoints(),
+            AuditCheckpoints(domains),
         )
     }
     return [built.get(resource.kind) or NotBuilt(resource.kind) for resource in OWN_KINDS]
