@@ -146,41 +146,56 @@ def range_of(bounds: str) -> Range | None:
 
 def partition_faults(found: Document, around: Surroundings) -> list[str]:
     """Sentences on partitions that no function of ours makes, and on entries that have none; empty if all is well."""
-    faults: list[str] = []
-    covered: dict[str, set[int]] = {}
-    widths: set[int] = set()
+    odd = [
+        f"partition {name}: {sentence}"
+        for name, partition in sorted(found["partitions"].items())
+        for key, properties in sorted(partition.get("odd", {}).items())
+        for sentence in _compared(key.replace(_PLACEHOLDER, "it"), found["shape"].get(key), properties)
+    ]
+    return [*_misplaced(found), *odd, *_uncovered_entries(found, around)]
+
+
+def _ranges(found: Document) -> dict[str, Range | None]:
+    """The range of each partition by name; None where no function of ours would have made it so."""
+    ranges: dict[str, Range | None] = {}
     for name, partition in sorted(found["partitions"].items()):
         own = range_of(partition["bounds"])
-        if own is None or own.end <= own.start or own.start % (own.end - own.start) or name != _expected_name(own):
-            faults.append(f"partition {name} was made by hand: its range is {_short(partition['bounds'])}")
-            continue
-        widths.add(own.end - own.start)
-        covered.setdefault(own.chain, set()).add(own.start)
-        faults += [
-            f"partition {name}: {sentence}" for sentence in _odd_sentences(partition.get("odd", {}), found["shape"])
-        ]
-    if len(widths) > 1:
-        faults.append(f"partitions have different widths: {', '.join(map(str, sorted(widths)))}")
-    return faults + (_uncovered(covered, widths.pop(), around) if len(widths) == 1 else [])
+        good = own and own.end > own.start and own.start % (own.end - own.start) == 0 and name == _expected_name(own)
+        ranges[name] = own if good else None
+    return ranges
+
+
+def _widths(found: Document) -> set[int]:
+    return {own.end - own.start for own in _ranges(found).values() if own}
+
+
+def _misplaced(found: Document) -> list[str]:
+    faults = [
+        f"partition {name} was made by hand: its range is {_short(found['partitions'][name]['bounds'])}"
+        for name, own in _ranges(found).items()
+        if own is None
+    ]
+    widths = sorted(_widths(found))
+    return faults + ([f"partitions have different widths: {', '.join(map(str, widths))}"] if len(widths) > 1 else [])
+
+
+def _uncovered_entries(found: Document, around: Surroundings) -> list[str]:
+    starts: dict[str, set[int]] = {}
+    for own in filter(None, _ranges(found).values()):
+        starts.setdefault(own.chain, set()).add(own.start)
+    if not starts:
+        return [f"no partition holds the entries of chain {chain}" for chain, size in around.sizes.items() if size]
+    width, faults = min(_widths(found)), []
+    for chain, size in sorted(around.sizes.items()):
+        first = around.pruned.get(chain, 0) // width * width
+        missing = [start for start in range(first, size, width) if start not in starts.get(chain, set())]
+        faults += [f"no partition holds entries {start} to {start + width - 1} of chain {chain}" for start in missing]
+    return faults
 
 
 def _expected_name(own: Range) -> str:
     number = own.start // (own.end - own.start)
     return f"audit_entry_{md5(own.chain.encode(), usedforsecurity=False).hexdigest()}_{number}"
-
-
-def _odd_sentences(odd: Mapping[str, Any], shape: Mapping[str, Any]) -> Iterable[str]:
-    for key in sorted(odd):
-        yield from _compared(key.replace(_PLACEHOLDER, "it"), shape.get(key), odd[key])
-
-
-def _uncovered(covered: Mapping[str, set[int]], width: int, around: Surroundings) -> list[str]:
-    faults = []
-    for chain, size in sorted(around.sizes.items()):
-        first = around.pruned.get(chain, 0) // width * width
-        missing = [start for start in range(first, size, width) if start not in covered.get(chain, set())]
-        faults += [f"no partition holds entries {start} to {start + width - 1} of chain {chain}" for start in missing]
-    return faults
 
 
 def differences(old: Document, new: Document, around: Surroundings | None = None) -> list[str]:
@@ -190,14 +205,37 @@ def differences(old: Document, new: Document, around: Surroundings | None = None
     """
     around = around or Surroundings()
     objects = _compared_objects(old["objects"], new["objects"])
-    shape = [
-        sentence
-        for key in sorted({*old["shape"], *new["shape"]} if old["shape"] and new["shape"] else ())
-        for sentence in _compared(f"every partition: {key}", old["shape"].get(key), new["shape"].get(key))
+    faults = [*_misplaced(new), *_uncovered_entries(new, around)]
+    known = {*_misplaced(old), *_uncovered_entries(old, around)}
+    return [
+        *objects,
+        *_compared_partitions(old["partitions"], new["partitions"], around),
+        *_compared_shapes(old, new),
+        *(fault for fault in faults if fault not in known),
     ]
-    known = set(partition_faults(old, Surroundings()))
-    faults = [fault for fault in partition_faults(new, around) if fault not in known]
-    return [*objects, *shape, *_compared_partitions(old["partitions"], new["partitions"], around), *faults]
+
+
+def _compared_shapes(old: Document, new: Document) -> list[str]:
+    """How partitions deviate now from the shape that they had in common, if they did not before."""
+    if not old["shape"]:
+        return []
+    said: dict[str, list[str]] = {}
+    for name, partition in sorted(new["partitions"].items()):
+        own = new["shape"] | partition.get("odd", {})
+        before = old["partitions"].get(name, {}).get("odd", {})
+        for key in sorted({*own, *old["shape"]}):
+            expected = before.get(key, old["shape"].get(key))
+            for sentence in _compared(key.replace(_PLACEHOLDER, "it"), expected, own.get(key)):
+                said.setdefault(sentence, []).append(name)
+    every = len(new["partitions"])
+    found = []
+    for sentence, names in said.items():
+        found += (
+            [f"every partition: {sentence}"]
+            if len(names) == every
+            else [f"partition {name}: {sentence}" for name in names]
+        )
+    return found
 
 
 def _compared_objects(old: Mapping[str, Properties], new: Mapping[str, Properties]) -> list[str]:

@@ -1,11 +1,19 @@
 -- Everything that the catalogue says about the log, as (kind, name, partition or '', properties); for any user.
--- Relations; `part` is the name of a partition of the log.
-WITH rel AS MATERIALIZED (
-    SELECT c.oid, c.relname, c.relkind, c.xmin, c.relfilenode, c.relrowsecurity, c.relforcerowsecurity, c.relacl,
+-- A range of a chain is pruned once the entry that announces it is in the log, and its partition was detached since.
+WITH gone AS MATERIALIZED (
+    SELECT p.chain_id, p.end_seq, 'audit_entry_' || md5(p.chain_id) || '_' || p.number AS name
+    FROM quorate.prune p JOIN quorate.audit_event_id i ON i.event_id = p.intent AND i.chain_id = 'system'
+    LEFT JOIN quorate.audit_entry e ON e.chain_id = i.chain_id AND e.seq = i.seq
+    WHERE p.state <> 'exporting'
+    AND (e.record IS NULL OR position('"event_type":"system.partition.pruning"'::bytea IN e.record) > 0)
+-- Relations; `part` is the name of a partition of the log. One that was detached to be dropped is left out.
+), rel AS MATERIALIZED (
+    SELECT c.oid, c.relname, c.relkind, c.relfilenode, c.relrowsecurity, c.relforcerowsecurity, c.relacl,
            c.relowner, c.relpersistence, c.reloptions, c.relpartbound, n.nspname || '.' || c.relname AS name,
            CASE WHEN i.inhparent = to_regclass('quorate.audit_entry') THEN c.relname::text ELSE '' END AS part
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
     WHERE n.nspname IN ('quorate', 'quorate_guard') AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+    AND (i.inhparent IS NOT NULL OR c.relname NOT IN (SELECT name FROM gone))
 ), ours AS MATERIALIZED (
     SELECT oid, rolname FROM pg_roles
     WHERE rolname IN ('quorate_owner', 'quorate_app', 'quorate_sealer', 'quorate_maint', 'quorate_read')
@@ -22,8 +30,8 @@ SELECT 'relation', r.name, r.part, jsonb_build_object(
             'collate ' || nullif(a.attcollation, 0)::regcollation, 'rights ' || a.attacl::text) ORDER BY a.attnum)
         FROM pg_attribute a LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
         WHERE a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped AND r.relkind <> 'S'), '[]'),
-    -- A parent's row changes when its first partition comes: its version would tell of nothing else.
-    'version', CASE r.relkind WHEN 'p' THEN r.oid::text ELSE concat_ws('/', r.oid, r.xmin, r.relfilenode) END)
+    -- Without xmin: a GRANT of what one does not hold writes the row again, and so does the first partition.
+    'version', concat_ws('/', r.oid, r.relfilenode))
 FROM rel r
 UNION ALL
 SELECT 'partition', r.part, r.part, jsonb_build_object('bounds', pg_get_expr(r.relpartbound, r.oid))
@@ -78,12 +86,12 @@ SELECT 'subscription', s.subname, '', jsonb_build_object('enabled', s.subenabled
 WHERE s.subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())
 UNION ALL
 SELECT 'schema', n.nspname, '', jsonb_build_object(
-    'owner', n.nspowner::regrole::text, 'rights', coalesce((SELECT jsonb_agg(a::text ORDER BY a::text COLLATE "C") FROM unnest(n.nspacl) a), 'null'), 'version', concat_ws('/', n.oid, n.xmin))
+    'owner', n.nspowner::regrole::text, 'rights', coalesce((SELECT jsonb_agg(a::text ORDER BY a::text COLLATE "C") FROM unnest(n.nspacl) a), 'null'))
 FROM pg_namespace n WHERE n.nspname IN ('quorate', 'quorate_guard')
 UNION ALL
 SELECT 'default rights', concat_ws(' ', d.defaclrole::regrole, nullif(d.defaclnamespace, 0)::regnamespace,
     d.defaclobjtype), '', jsonb_build_object('rights', coalesce((SELECT jsonb_agg(a::text ORDER BY a::text COLLATE "C") FROM unnest(d.defaclacl) a), 'null'))
-FROM pg_default_acl d WHERE d.defaclrole IN (SELECT oid FROM ours) OR d.defaclnamespace = to_regnamespace('quorate')
+FROM pg_default_acl d WHERE d.defaclrole = 'quorate_owner'::regrole
 UNION ALL
 SELECT 'role', r.rolname, '', jsonb_build_object(
     'login', r.rolcanlogin, 'superuser', r.rolsuper, 'createRole', r.rolcreaterole, 'createDatabase', r.rolcreatedb,
@@ -104,6 +112,9 @@ UNION ALL
 SELECT 'state', 'migrations', '', jsonb_agg(jsonb_build_array(version, digest) ORDER BY version) FROM quorate.migration
 UNION ALL
 SELECT 'state', 'sizes', '', coalesce(jsonb_object_agg(chain_id, size), '{}') FROM quorate.chain_head
+UNION ALL
+SELECT 'state', 'pruned', '', coalesce(jsonb_object_agg(chain_id, end_seq), '{}')
+FROM (SELECT chain_id, max(end_seq) AS end_seq FROM gone GROUP BY chain_id) g
 UNION ALL
 SELECT 'state', 'server', '', to_jsonb(current_setting('server_version'))
 UNION ALL

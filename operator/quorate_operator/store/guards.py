@@ -67,7 +67,7 @@ def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
     schema = {"version": len(migrations), "digest": digest_of(migrations), "guard": guard}
     return Snapshot(
         document=document(facts, schema=schema, server=state["server"], ddl=None),
-        around=Surroundings(sizes=state["sizes"]),
+        around=Surroundings(sizes=state["sizes"], pruned=state["pruned"]),
         guards=Guards(guard is not None, bool(state["pgaudit"]), bool(state["superuser"])),
         facts=facts,
     )

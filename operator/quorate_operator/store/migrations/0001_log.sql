@@ -18,6 +18,7 @@ BEGIN
 END $$;
 
 ALTER SCHEMA quorate OWNER TO quorate_owner;
+ALTER TABLE quorate.migration OWNER TO quorate_owner;
 GRANT USAGE ON SCHEMA quorate TO quorate_app, quorate_sealer, quorate_maint, quorate_read;
 GRANT SELECT ON quorate.migration TO quorate_app, quorate_sealer, quorate_maint, quorate_read;
 SET LOCAL ROLE quorate_owner;
