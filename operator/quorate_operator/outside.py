@@ -15,7 +15,8 @@ from quorate.audit.verify import StoredHead
 from quorate.identity.ed25519 import KeyRefusedError
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
 from quorate_operator.checkpoints import signer_keys
-from quorate_operator.kube.resources import COSIGNED_ANNOTATION, Obj
+from quorate_operator.kube.resources import Obj
+from quorate_operator.reconcile.cosignatures import notes_of
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.directory import find
@@ -83,14 +84,9 @@ def told_by_objects(objects: Iterable[Obj]) -> list[Told]:
 
 
 def told_by_leases(leases: Iterable[Obj]) -> list[Told]:
-    """The newest notes that witnesses cosigned."""
-    found = []
-    for lease in leases:
-        meta = lease["metadata"]
-        note = (meta.get("annotations") or {}).get(COSIGNED_ANNOTATION)
-        if note and len(note) <= MAX_NOTE_BYTES and (chain := _origin(note)) is not None:
-            found.append(Told(chain, note, f"Lease {meta['namespace']}/{meta['name']}"))
-    return found
+    """The newest notes that witnesses cosigned, and those that they show as evidence of two histories."""
+    told = [(note, where) for note, where in notes_of(leases) if len(note) <= MAX_NOTE_BYTES]
+    return [Told(chain, note, where) for note, where in told if (chain := _origin(note)) is not None]
 
 
 def _origin(note: str) -> str | None:
