@@ -10,9 +10,9 @@ from hashlib import sha256
 
 MAX_RECORD_BYTES = 65_535
 GENESIS_HASH = bytes(32)
-_VERSION = 1
-_CHAIN_TAG = b"quorate.dev/chain/v1\x00"
-_FIXED = struct.Struct(">IQq32s32s")
+VERSION = 1
+CHAIN_TAG = b"quorate.dev/chain/v1\x00"
+HEADER = struct.Struct(">IQq32s32s")
 
 
 class RecordError(ValueError):
@@ -34,8 +34,8 @@ class Record:
     def encode(self) -> bytes:
         """The record's bytes; RecordError when they exceed MAX_RECORD_BYTES."""
         name = self.chain_id.encode()
-        head = struct.pack(">BH", _VERSION, len(name)) + name
-        fixed = _FIXED.pack(self.epoch, self.sequence, self.sealed_at, self.previous, self.entry_hash)
+        head = struct.pack(">BH", VERSION, len(name)) + name
+        fixed = HEADER.pack(self.epoch, self.sequence, self.sealed_at, self.previous, self.entry_hash)
         data = head + fixed + self.content
         if len(data) > MAX_RECORD_BYTES:
             raise RecordError(f"the record has {len(data)} bytes, more than {MAX_RECORD_BYTES}")
@@ -46,15 +46,15 @@ class Record:
         """Parse a record; RecordError for anything that `encode` cannot have written."""
         try:
             version, length = struct.unpack_from(">BH", data)
-            epoch, sequence, sealed_at, previous, entry_hash = _FIXED.unpack_from(data, 3 + length)
+            epoch, sequence, sealed_at, previous, entry_hash = HEADER.unpack_from(data, 3 + length)
             chain_id = data[3 : 3 + length].decode()
         except (struct.error, UnicodeDecodeError) as error:
             raise RecordError(f"not a record: {error}") from error
-        if version != _VERSION:
-            raise RecordError(f"record version {version} is not {_VERSION}")
+        if version != VERSION:
+            raise RecordError(f"record version {version} is not {VERSION}")
         if len(data) > MAX_RECORD_BYTES:
             raise RecordError(f"the record has {len(data)} bytes, more than {MAX_RECORD_BYTES}")
-        return cls(chain_id, epoch, sequence, sealed_at, previous, entry_hash, data[3 + length + _FIXED.size :])
+        return cls(chain_id, epoch, sequence, sealed_at, previous, entry_hash, data[3 + length + HEADER.size :])
 
 
 def leaf_hash(record: bytes) -> bytes:
@@ -64,4 +64,4 @@ def leaf_hash(record: bytes) -> bytes:
 
 def chain_hash(previous: bytes, leaf: bytes) -> bytes:
     """SHA-256(tag ‖ previous chain hash ‖ leaf hash)."""
-    return sha256(_CHAIN_TAG + previous + leaf).digest()
+    return sha256(CHAIN_TAG + previous + leaf).digest()
