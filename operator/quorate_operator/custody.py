@@ -89,6 +89,7 @@ class Custody:
         Raises:
             OperatorError: cluster, publication or database do not answer, so nothing may be sealed either.
         """
+        self.quarantines.leads = False
         for chain, finding in (await self.outside.findings()).items():
             await self.quarantines.raise_quarantine(chain, finding)
 
@@ -102,6 +103,7 @@ class Custody:
 
     async def begin(self) -> None:
         """The first things that are recorded: quarantines that `system` does not know yet, and another database."""
+        self.quarantines.leads = True
         await self.quarantines.look()
         try:
             await self._note_database()

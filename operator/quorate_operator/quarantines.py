@@ -35,6 +35,8 @@ class Quarantines:
         self._told: set[tuple[str, int]] = set()
         self.open: dict[str, Quarantine] = {}
         """The open ones by chain, as of the last look."""
+        self.leads = True
+        """Whether this process has the term, without which nothing is recorded; stopping a chain takes none."""
 
     async def look(self) -> dict[str, Quarantine]:
         """Read them, set the metrics, and write the entries of those that `system` does not know yet; the open ones."""
@@ -78,7 +80,7 @@ class Quarantines:
 
     async def _record(self, drafts: Sequence[Draft], content: dict[str, bytes]) -> bool:
         """Append to `system`; what cannot be recorded now (it is stopped itself, or away) is in the table."""
-        if SYSTEM in self.open:
+        if SYSTEM in self.open or not self.leads:
             return False
         try:
             await self._log.append(SYSTEM, drafts, content=content)
