@@ -1,4 +1,4 @@
-"""Outsider proof: public Go modules, and a second verifier written from docs/audit-format.md, accept what we publish."""
+"""Outsider proof: public Go modules, and a second verifier written from docs/audit-format.md, judge our files."""
 
 import base64
 import json
@@ -90,8 +90,8 @@ async def test_cosignatures_verify(tmp_path: Path) -> None:
     assert found["cosigners"] == [WITNESS.name]
     with pytest.raises(RefusedError, match="1 witnesses cosigned it, not 2"):
         outsider("directory", "-dir", folder, "-need", 2, log=LOG, witnesses=[WITNESS.verifier])
+    other = SignerKey(WITNESS.name, bytes(32), COSIGNATURE)
     with pytest.raises(RefusedError, match="0 witnesses"):
-        other = SignerKey(WITNESS.name, bytes(32), COSIGNATURE)
         outsider("directory", "-dir", folder, "-need", 1, log=LOG, witnesses=[other.verifier])
 
 
@@ -205,7 +205,7 @@ def changed(number: int, change: Callable[[Record], Record], *, relink: bool = F
     ],
 )
 async def test_the_second_verifier_names_faults(tmp_path: Path, says: str, change: dict[str, object]) -> None:
-    """A log that is signed and whose tree holds, but whose records break a rule of the page, is refused by that rule."""
+    """A signed log whose tree holds, but one of whose records breaks a rule of the page, is refused by that rule."""
     log = changed(9, lambda record: replace(record, **change), relink="previous" not in change)  # type: ignore[arg-type]
     await write_view(LogDirectory.of(LocalFiles(tmp_path), CHAIN), log, log.note())
     with pytest.raises(RefusedError, match=says):
