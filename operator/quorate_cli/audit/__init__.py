@@ -3,9 +3,12 @@
 import typer
 
 from quorate_cli.audit.log import log
+from quorate_cli.audit.quarantine import app as quarantine_app
+from quorate_cli.audit.report import report
 from quorate_cli.audit.verify import EXIT, verify
 
 __all__ = ["EXIT", "app"]
 app = typer.Typer(no_args_is_help=True, help="Verify the log and search it.")
-for _command in (verify, log):
+for _command in (verify, log, report):
     app.command()(_command)
+app.add_typer(quarantine_app, name="quarantine")

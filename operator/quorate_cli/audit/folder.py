@@ -6,11 +6,14 @@ from quorate.audit.archive import MANIFEST, MAX_MANIFEST_BYTES, ArchiveError, pa
 from quorate.audit.checkpoint import CheckpointError
 from quorate.audit.note import NoteError
 from quorate.audit.tiles import TileError
-from quorate_cli.audit.source import Source
+from quorate.canonical import hex_of_digest
+from quorate_cli.audit.source import Source, checked
 from quorate_cli.output import BadInputError, CliError
 from quorate_operator.errors import Transient
 from quorate_operator.store.directory import LogDirectory, find
 from quorate_operator.store.files import LocalFiles
+
+MAX_CONTENT_BYTES = 64_000_000
 
 
 class Folder:
@@ -62,6 +65,12 @@ class Folder:
     def at(self, chain: str, sequences: list[int]) -> list[tuple[int, bytes]]:
         """As Source."""
         return [row for sequence in sequences for row in self.block(chain, sequence, sequence + 1)]
+
+    def content(self, digest: str) -> bytes | None:
+        """As Source: only archives hold content, and only what left the database with their entries."""
+        name = self._directory.name(f"content/{hex_of_digest(digest)}")
+        data = self._directory.files.read(name, MAX_CONTENT_BYTES)
+        return None if data is None else checked(data, digest)
 
 
 def folders(path: Path) -> list[Source]:

@@ -58,6 +58,10 @@ Since = Annotated[
     typer.Option("--since", metavar="TIME", help="Sealed from then on: 2026-01-31T12:00:00Z, 2026-01-31, or 90m, 7d."),
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Sealed before then.")]
+Anchors = Annotated[
+    list[str] | None,
+    typer.Option("--checkpoint", metavar="FILE", help="A signed checkpoint kept outside the database; repeatable."),
+]
 
 
 def log(

@@ -35,11 +35,15 @@ class Filter:
     kind: str | None = None
     since: int | None = None
     until: int | None = None
+    any_of: tuple[bytes, ...] = ()
+    """Bytes of which the record holds at least one."""
 
     def may_match(self, record: bytes) -> bool:
         """False only for a record that cannot match: most are passed over without being parsed."""
         needles = (self.actor, self.kind, self.target and self.target.rpartition("/")[2])
-        return all(not text or _ESCAPED.search(text) or text.encode() in record for text in needles)
+        return all(not text or _ESCAPED.search(text) or text.encode() in record for text in needles) and (
+            not self.any_of or any(beginning in record for beginning in self.any_of)
+        )
 
     def matches(self, shown: Shown) -> bool:
         """Whether every condition holds."""

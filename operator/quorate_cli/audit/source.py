@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
+from quorate.canonical import digest_of_bytes
+
 if TYPE_CHECKING:
     import psycopg
 
@@ -19,6 +21,7 @@ SELECT i.seq, e.record FROM unnest(%s::bigint[]) i(seq) JOIN LATERAL (
     SELECT record FROM quorate.audit_entry e WHERE e.chain_id = %s AND e.seq = i.seq LIMIT 1
 ) e ON true
 """
+_CONTENT = "SELECT bytes FROM quorate.content WHERE digest = %s"
 _ABOUT = """
 SELECT chain_id, seq FROM quorate.audit_event_id WHERE subject = quorate.name_key(%(name)s)
 UNION SELECT chain_id, seq FROM quorate.audit_about WHERE key = quorate.name_key(%(name)s) ORDER BY 1, 2
@@ -51,37 +54,51 @@ class Source(Protocol):
         """The records in these places, in any order; used with `about`."""
         ...
 
+    def content(self, digest: str) -> bytes | None:
+        """The bytes that entries name by this digest; None if they are not here, or are others."""
+        ...
+
 
 class Database:
     """A database of ours. Each call is a statement of its own: what is sealed meanwhile shows in the next one."""
 
     def __init__(self, connection: "psycopg.Connection[Any]", name: str) -> None:
-        self._connection = connection
+        self.connection = connection
         self.name = name
 
     def chains(self) -> list[str]:
         """As Source."""
-        return [str(row[0]) for row in self._connection.execute(_CHAINS)]
+        return [str(row[0]) for row in self.connection.execute(_CHAINS)]
 
     def bounds(self, chain: str) -> tuple[int, int]:
         """As Source; what was pruned is not here."""
-        end = self._connection.execute(_SIZE, (chain,)).fetchone()
-        first = self._connection.execute(_FIRST, (chain,)).fetchone()
+        end = self.connection.execute(_SIZE, (chain,)).fetchone()
+        first = self.connection.execute(_FIRST, (chain,)).fetchone()
         return (0, 0) if end is None or first is None else (int(first[0]), int(end[0]))
 
     def block(self, chain: str, start: int, end: int) -> list[tuple[int, bytes]]:
         """As Source."""
-        rows = self._connection.execute(_RECORDS, (chain, start, end), binary=True)
+        rows = self.connection.execute(_RECORDS, (chain, start, end), binary=True)
         return [(int(sequence), bytes(record)) for sequence, record in rows]
 
     def about(self, name: str) -> list[tuple[str, int]] | None:
         """As Source."""
-        return [(str(chain), int(sequence)) for chain, sequence in self._connection.execute(_ABOUT, {"name": name})]
+        return [(str(chain), int(sequence)) for chain, sequence in self.connection.execute(_ABOUT, {"name": name})]
 
     def at(self, chain: str, sequences: list[int]) -> list[tuple[int, bytes]]:
         """As Source."""
-        rows = self._connection.execute(_AT, (sequences, chain), binary=True)
+        rows = self.connection.execute(_AT, (sequences, chain), binary=True)
         return [(int(sequence), bytes(record)) for sequence, record in rows]
+
+    def content(self, digest: str) -> bytes | None:
+        """As Source."""
+        row = self.connection.execute(_CONTENT, (digest,), binary=True).fetchone()
+        return None if row is None else checked(bytes(row[0]), digest)
+
+
+def checked(data: bytes, digest: str) -> bytes | None:
+    """`data` if it has this digest."""
+    return data if digest_of_bytes(data) == digest else None
 
 
 def forward(source: Source, chain: str, start: int, end: int) -> Iterator[tuple[int, bytes]]:
