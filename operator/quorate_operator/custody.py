@@ -5,26 +5,30 @@ a chain that cannot be trusted is stopped, and goes on when people signed for it
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.quarantine import SYSTEM, Finding
+from quorate_operator.catalogue import REASON as CATALOGUE_CHANGED
+from quorate_operator.catalogue import CatalogueWatch
 from quorate_operator.config import Config
 from quorate_operator.engine import Engine
-from quorate_operator.errors import Fatal, OperatorError
+from quorate_operator.errors import Conflict, Fatal, OperatorError
 from quorate_operator.kube.client import Client
 from quorate_operator.kube.events import Recorder
 from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key
 from quorate_operator.outside import LogKeys, Outside, Told, told_by_files, told_by_leases, told_by_objects
 from quorate_operator.planner import Planner
 from quorate_operator.quarantines import Quarantines
-from quorate_operator.reconcile.checkpoint import keys_of
+from quorate_operator.reconcile.checkpoint import keys_of, manifest
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.resumptions import Resumptions
 from quorate_operator.store.files import Files, open_files
+from quorate_operator.store.guards import Catalogue
 from quorate_operator.verifications import Verifications
 from quorate_operator.verified import Verified
 
@@ -43,6 +47,7 @@ class Custody:
         client: reads the notes in the cluster.
         engine: verifies.
         identity: of the database.
+        catalogue: of the database; None where there is none, as in memory.
         results: `context.results`.
         refused: `context.refused`.
     """
@@ -53,6 +58,7 @@ class Custody:
         client: Client,
         engine: Engine,
         identity: Identity,
+        catalogue: Catalogue | None,
         results: dict[str, Verified],
         refused: dict[str, str],
     ) -> None:
@@ -75,6 +81,12 @@ class Custody:
             clock=context.clock,
             at=context.config.verify_at,
         )
+        self._catalogue = None
+        if catalogue is not None:
+            told, force = self._catalogue_event, self.verifications.force
+            self._catalogue = CatalogueWatch(
+                catalogue, log, context.content, clock=context.clock, alarm=told, force=force
+            )
         self.resumptions = Resumptions(
             context, domains, self.quarantines, engine, self.outside, keys, self._mark, refused
         )
@@ -99,7 +111,18 @@ class Custody:
             if chain not in self.quarantines.open:
                 await self.quarantines.raise_quarantine(chain, finding)
                 self._event(chain, finding)
-        return await self.quarantines.look()
+        await self.quarantines.look()
+        await self._show()
+        return self.quarantines.open
+
+    async def _show(self) -> None:
+        """A stopped chain has an AuditCheckpoint in which people find that, also if nothing of it was ever signed."""
+        view = self._context.view
+        for chain in self.quarantines.open:
+            if not keys_of(view, chain):
+                with contextlib.suppress(Conflict):
+                    view.fold(await self._client.create(manifest(chain)))
+                self._mark(chain)
 
     async def begin(self) -> None:
         """The first things that are recorded: quarantines that `system` does not know yet, and another database."""
@@ -111,6 +134,7 @@ class Custody:
             raise
         except OperatorError as error:
             _log.warning("the database is not recorded: %s", error.message, extra={"reason": error.reason})
+        await self._look_at_catalogue()
 
     def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs while the operator leads."""
@@ -138,6 +162,26 @@ class Custody:
             detail=identity,
         )
         await self._context.log.append(SYSTEM, [draft])
+
+    async def _look_at_catalogue(self) -> None:
+        """Compare the database's catalogue with the recorded one; a stopped `system` could not record anything."""
+        if self._catalogue is None or SYSTEM in self.quarantines.open:
+            return
+        try:
+            await self._catalogue.turn()
+        except Fatal:
+            raise
+        except OperatorError as error:
+            _log.warning("the catalogue was not compared: %s", error.message, extra={"reason": error.reason})
+
+    def _catalogue_event(self, message: str) -> bool:
+        """Tell of a changed catalogue on the AuditCheckpoint of `system`; false while there is none."""
+        view = self._context.view
+        objects = [view.get(key) for key in keys_of(view, SYSTEM)] if self._recorder is not None else []
+        for obj in objects:
+            if obj is not None and self._recorder is not None:
+                self._recorder.record(obj, "Warning", CATALOGUE_CHANGED, message[:1024])
+        return bool(objects)
 
     def _changed(self, chain: str) -> None:
         """A chain was stopped or goes on: whatever waits for it is looked at again."""

@@ -18,7 +18,7 @@ from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
 from quorate.audit.quarantine import SYSTEM, Quarantine, needs_finding, resumed_draft
 from quorate.audit.verify import StoredHead, Verdict
-from quorate.canonical import canonical_bytes, digest_of_bytes, parse_time
+from quorate.canonical import parse_time
 from quorate.trust.attestations import Judged
 from quorate.trust.resumption import agreed, judge_resume, judge_system_resume
 from quorate_operator.engine import Engine
@@ -40,16 +40,12 @@ _MAX_ANNOTATION = 16 * 1024
 
 @dataclass(frozen=True)
 class Signed:
-    """What people agreed on; `signatures` are {statement, signature} each."""
+    """What people agreed on; `signatures` are {statement, signature} each, of all that were made so far `made`."""
 
     phase_id: str
     finding: str | None
     signatures: tuple[Mapping[str, Any], ...]
-
-    @property
-    def digest(self) -> str:
-        """Tells one agreement from another."""
-        return digest_of_bytes(canonical_bytes([dict(item) for item in self.signatures]))
+    made: tuple[str, ...]
 
 
 class Resumptions:
@@ -80,7 +76,7 @@ class Resumptions:
         self.refused = refused
         self._context, self._domains, self._quarantines = context, domains, quarantines
         self._engine, self._outside, self._keys, self._told = engine, outside, keys, told
-        self._tried: dict[str, tuple[str, float]] = {}
+        self._tried: dict[str, tuple[object, float]] = {}
 
     async def run(self) -> None:
         """Look for ever.
@@ -107,10 +103,13 @@ class Resumptions:
             await self._resume(quarantine, signed)
 
     def _is_due(self, chain: str, signed: Signed) -> bool:
-        digest, at = self._tried.get(chain, ("", 0.0))
-        if digest == signed.digest and time.monotonic() < at + AGAIN_SECONDS:
+        """Whether anything changed since the last attempt: a signature, or that a verification found no fault."""
+        result = self._context.results.get(chain)
+        state = (signed.made, None if result is None else result.full_at)
+        before, at = self._tried.get(chain, (None, 0.0))
+        if before == state and time.monotonic() < at + AGAIN_SECONDS:
             return False
-        self._tried[chain] = (signed.digest, time.monotonic())
+        self._tried[chain] = (state, time.monotonic())
         return True
 
     async def signed(self, quarantine: Quarantine, *, finding_needed: bool) -> Signed | None:
@@ -135,6 +134,7 @@ class Resumptions:
             revision.phase_id,
             _fields(together[0])["statement"].get("finding"),
             tuple({"statement": dict(_fields(item)), "signature": signatures[id(item)]} for item in together),
+            tuple(sorted(signatures.values())),
         )
 
     def _attestations(self, domain: str) -> Iterable[Obj]:
@@ -157,7 +157,7 @@ class Resumptions:
             judged = judge_system_resume(document, quarantine, keys, finding_needed=finding_needed)
             if judged.accepted:
                 signature = {"statement": dict(_fields(judged)), "signature": document["signature"]}
-                return Signed("0", document.get("finding"), (signature,))
+                return Signed("0", document.get("finding"), (signature,), (document["signature"],))
             if judged.reason != Reason.NOT_QUARANTINED:
                 self._refuse(SYSTEM, judged.message)
         return None
