@@ -9,6 +9,8 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from quorate.audit.checkpoint import parse_checkpoint
+from quorate.audit.note import parse_note
 from quorate_operator.errors import Fatal, OperatorError, Stalled
 from quorate_operator.http import metrics
 from quorate_operator.store.directory import LogDirectory
@@ -43,6 +45,7 @@ class Publication:
         self._alarm = alarm
         self._retry_seconds = retry_seconds
         self._due: set[str] = set()
+        self._sizes: dict[str, int] = {}
         self._marked = asyncio.Event()
 
     def mark(self, chain: str) -> None:
@@ -82,10 +85,10 @@ class Publication:
         Raises:
             Stalled, Transient: as of `write_view`.
         """
-        notes = await self._log.checkpoints(chain)
+        notes = await self._log.checkpoints(chain, self._sizes.get(chain, 0))
         if not notes:
             return
         directory = LogDirectory.of(self._files, chain)
         await write_view(directory, self._log, notes[-1])
-        published = await asyncio.to_thread(directory.checkpoint)
-        metrics.PUBLISHED.labels(chain).set(0 if published is None else published.size)
+        self._sizes[chain] = parse_checkpoint(parse_note(notes[-1]).text).size
+        metrics.PUBLISHED.labels(chain).set(self._sizes[chain])

@@ -5,7 +5,7 @@ doing it again: the gathered log head is then ahead of `status.lastEntry`.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from quorate_operator.errors import Conflict, OperatorError, Stalled
@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 
 class Applier:
-    """Performs what plans say; every method is idempotent."""
+    """Performs what plans say; every method is idempotent. `cosigned` hears of a chain with new cosignatures."""
 
     def __init__(
         self,
@@ -46,6 +46,7 @@ class Applier:
         routes: Routes,
         recorder: Recorder,
         quarantines: Quarantines | None = None,
+        cosigned: Callable[[str], None] = lambda chain: None,
     ) -> None:
         self._client = client
         self._log = log
@@ -53,6 +54,7 @@ class Applier:
         self._routes = routes
         self._recorder = recorder
         self._quarantines = quarantines or Quarantines(log)
+        self._cosigned = cosigned
         self._written: dict[Key, Obj] = {}
 
     async def apply(self, key: Key, plan: Plan) -> bool:
@@ -117,9 +119,9 @@ class Applier:
                 await self._client.delete(command.key, uid=command.uid)
             except Conflict:
                 return  # another object has the name by now; not ours to delete
-
         elif isinstance(command, KeepCosignatures):
             await self._log.keep_cosignatures(command.chain, command.size, command.lines)
+            self._cosigned(command.chain)
         elif isinstance(command, StopChain):
             await self._quarantines.raise_quarantine(command.chain, command.finding)
 

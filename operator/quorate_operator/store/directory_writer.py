@@ -55,8 +55,9 @@ async def write_view(
 
     Only what is missing since the view that is there gets written. Everything is checked against the note's root on
     the way. The signatures of `note` are the caller's matter; a note of the size that is there (cosigned since, for
-    example) just replaces it. `first` is a multiple of 256, `end` too or the whole size (None). `progress` hears how
-    many entries are written. Idempotent, and safe to be interrupted anywhere.
+    example) just replaces it. `first` is a multiple of 256, `end` too or the whole size (None); where the log is pruned
+    a new directory begins with what is left, as C2SP tlog-tiles allows. `progress` hears how many entries are written.
+    Idempotent, and safe to be interrupted anywhere.
 
     Returns:
         How many entries were written.
@@ -72,11 +73,19 @@ async def write_view(
     if before is not None:
         await _check_growth(log, before, checkpoint)
     start, stop = max(first, old - old % TILE_WIDTH), checkpoint.size if end is None else end
+    if start == 0:
+        start = await oldest(log, checkpoint.origin)
     written = 0
     if old < checkpoint.size and start < stop:
         written = await _Writer(directory, log, checkpoint, progress).write(start, stop)
     await asyncio.to_thread(_conclude, directory, note, old, checkpoint.size)
     return written
+
+
+async def oldest(log: TreeSource, chain: str) -> int:
+    """The first multiple of 256 from which on the log has every entry; 0 unless it was pruned."""
+    entry = await anext(aiter(log.entries(chain)), None)
+    return 0 if entry is None else -(-entry.sequence // TILE_WIDTH) * TILE_WIDTH
 
 
 def _view_there(directory: LogDirectory) -> Checkpoint | None:

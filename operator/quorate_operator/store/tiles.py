@@ -7,9 +7,24 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quorate.audit.merkle import TILE_WIDTH
-from quorate.audit.record import leaf_hash
 from quorate.audit.tiles import Tile, partial_tiles, perfect_root, split_tile
-from quorate_operator.store import statements as sql
+
+# A partial tile is the beginning of the full one where that exists by now (its records may be pruned), else the roots
+# of the full tiles below it, else the hashes of records.
+READ = """
+SELECT w.level, w.number, w.width, coalesce(
+    (SELECT substr(t.hashes, 1, w.width * 32) FROM quorate.merkle_tile t
+     WHERE t.chain_id = %s AND t.level = w.level AND t.number = w.number),
+    CASE WHEN w.level > 0 THEN
+        (SELECT string_agg(t.root, ''::bytea ORDER BY t.number) FROM quorate.merkle_tile t
+         WHERE t.chain_id = %s AND t.level = w.level - 1 AND t.number >= w.number * 256
+           AND t.number < w.number * 256 + w.width)
+    ELSE
+        (SELECT string_agg(sha256('\\x00'::bytea || e.record), ''::bytea ORDER BY e.seq) FROM quorate.audit_entry e
+         WHERE e.chain_id = %s AND e.seq >= w.number * 256 AND e.seq < w.number * 256 + w.width)
+    END, '')
+FROM unnest(%s::int[], %s::bigint[], %s::int[]) AS w(level, number, width)
+"""
 
 
 class Reader(Protocol):
@@ -71,23 +86,8 @@ async def read_edge(database: Reader, chain: str, size: int) -> Edge:
 
 
 async def read_tiles(database: Reader, chain: str, tiles: Iterable[Tile]) -> dict[Tile, bytes]:
-    """The hashes of tiles of one tree, full or partial; shorter than the tile where entries are missing."""
+    """The hashes of tiles, full or partial, in one query; shorter than the tile where entries are missing."""
     wanted = list(tiles)
-    rows = await database.read(sql.TILES, [tile.level for tile in wanted], [tile.number for tile in wanted], chain)
-    stored = {(level, number): bytes(hashes) for level, number, hashes in rows}
-    found: dict[Tile, bytes] = {}
-    for tile in wanted:
-        hashes = stored.get((tile.level, tile.number))
-        if hashes is None:
-            hashes = await _unfinished(database, chain, tile)
-        found[tile] = hashes[: 32 * tile.width]
-    return found
-
-
-async def _unfinished(database: Reader, chain: str, tile: Tile) -> bytes:
-    start = tile.number * TILE_WIDTH
-    if tile.level == 0:
-        rows = await database.read(sql.RECORDS, chain, start, start + tile.width)
-        return b"".join(leaf_hash(row[0]) for row in rows)
-    rows = await database.read(sql.TILE_ROOTS, chain, tile.level - 1, start, start + tile.width)
-    return b"".join(row[0] for row in rows)
+    names = ([tile.level for tile in wanted], [tile.number for tile in wanted], [tile.width for tile in wanted])
+    rows = await database.read(READ, chain, chain, chain, *names)
+    return {Tile(level, number, width): bytes(data) for level, number, width, data in rows}
