@@ -39,7 +39,9 @@ from quorate_operator.view import View
 
 if TYPE_CHECKING:
     from quorate_operator.custody import Custody
+    from quorate_operator.publication import Publication
     from quorate_operator.store.drain import Backlog
+    from quorate_operator.store.guards import Catalogue
     from quorate_operator.store.ports import Content, Log
     from quorate_operator.verified import Verified
 
@@ -70,6 +72,11 @@ class Store(Protocol):
 
     async def identity(self) -> Mapping[str, str]:
         """What tells this database from another: {systemIdentifier, timeline}; empty where it may not be read."""
+        ...
+
+    @property
+    def catalogue(self) -> "Catalogue | None":
+        """Port `Catalogue`; None where there is none, as in memory."""
         ...
 
     async def close(self) -> None:
@@ -172,12 +179,20 @@ class Operator:
         )
 
     def _checkpoints(
-        self, store: Store, client: Client, view: View, planner: Planner, custody: "Custody"
+        self,
+        store: Store,
+        client: Client,
+        view: View,
+        planner: Planner,
+        custody: "Custody",
+        publication: "Publication | None",
     ) -> Checkpoints:
-        """The schedule; a new checkpoint is shown in its AuditCheckpoint, verified, and may complete proofs."""
+        """The schedule; a new checkpoint is shown in its AuditCheckpoint, verified, published, may complete proofs."""
 
         async def signed(chain: str) -> None:
             custody.verifications.grown(chain)
+            if publication is not None:
+                publication.mark(chain)
             if not keys_of(view, chain):
                 with contextlib.suppress(Conflict):
                     view.fold(await client.create(manifest(chain)))
@@ -187,6 +202,12 @@ class Operator:
         before = custody.before_checkpoint
         return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed, before)
 
+    def _publication(self, store: Store) -> "Publication | None":
+        from quorate_operator.publication import Publication  # noqa: PLC0415 - see _import_early
+        from quorate_operator.store.files import open_files  # noqa: PLC0415 - as above
+
+        return Publication(store.log, open_files(self.config.publish)) if self.config.publish else None
+
     def _custody(self, store: Store, client: Client, view: View) -> "tuple[Context, Custody]":
         from quorate_operator.custody import Custody  # noqa: PLC0415 - see _import_early
 
@@ -194,7 +215,7 @@ class Operator:
         refused: dict[str, str] = {}
         context = Context(view, client, store.log, store.content, self.config, self.clock, results, refused)
         engine = Subprocess(self.config.dsn)
-        return context, Custody(context, client, engine, store.identity, results, refused)
+        return context, Custody(context, client, engine, store.identity, store.catalogue, results, refused)
 
     async def _lead(
         self,
@@ -214,8 +235,15 @@ class Operator:
         metrics.TERM.set(await store.take(election.identity))
         reconcilers = self.reconcilers()
         routes = Routes(reconcilers, view)
+        publication = self._publication(store)
         applier = Applier(
-            client=client, log=store.log, view=view, routes=routes, recorder=recorder, quarantines=custody.quarantines
+            client=client,
+            log=store.log,
+            view=view,
+            routes=routes,
+            recorder=recorder,
+            quarantines=custody.quarantines,
+            cosigned=_ignore if publication is None else publication.mark,
         )
         planner = Planner(context, reconcilers, applier)
         await custody.begin()
@@ -226,7 +254,7 @@ class Operator:
         metrics.LEADER.set(1)
         resync = Resync(client, view, planner, health)
         watch = watching.Watch(view, routes, planner, health, resync.request)
-        checkpoints = self._checkpoints(store, client, view, planner, custody)
+        checkpoints = self._checkpoints(store, client, view, planner, custody, publication)
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),
@@ -236,6 +264,7 @@ class Operator:
             "checkpoints": asyncio.create_task(checkpoints.run(), name="checkpoints"),
             "gauges": asyncio.create_task(_gauges(view, store, health), name="gauges"),
             **{name: asyncio.create_task(part, name=name) for name, part in custody.parts().items()},
+            **({} if publication is None else {"publication": asyncio.create_task(publication.run())}),
             "stop": asyncio.create_task(stop.wait(), name="stop"),
         }
         kopf_stop = asyncio.Event()
@@ -271,6 +300,10 @@ def _import_early() -> None:
         "quorate_operator.custody",
     ):
         loop.run_in_executor(None, importlib.import_module, module)
+
+
+def _ignore(chain: str) -> None:
+    del chain
 
 
 async def _elected(candidacy: "asyncio.Task[None]", stop: asyncio.Event) -> bool:
