@@ -198,21 +198,30 @@ def _expected_name(own: Range) -> str:
     return f"audit_entry_{md5(own.chain.encode(), usedforsecurity=False).hexdigest()}_{number}"
 
 
-def differences(old: Document, new: Document, around: Surroundings | None = None) -> list[str]:
+def differences(
+    old: Document, new: Document, around: Surroundings | None = None, *, versions: bool = True
+) -> list[str]:
     """What changed from `old` to `new`, a sentence each; empty if nothing did that our own functions do not do.
 
     A partition that is new and follows the rule, or is gone and lay below its chain's prune point, is no difference.
+    With `versions` false only definitions count: what was changed and put back is none.
     """
     around = around or Surroundings()
-    objects = _compared_objects(old["objects"], new["objects"])
     faults = [*_misplaced(new), *_uncovered_entries(new, around)]
     known = {*_misplaced(old), *_uncovered_entries(old, around)}
     return [
-        *objects,
-        *_compared_partitions(old["partitions"], new["partitions"], around),
+        *_compared_objects(old["objects"], new["objects"], versions=versions),
+        *_compared_partitions(old["partitions"], new["partitions"], around, versions=versions),
         *_compared_shapes(old, new),
+        *_shortened(old["ddl"], new["ddl"]),
         *(fault for fault in faults if fault not in known),
     ]
+
+
+def _shortened(old: int | None, new: int | None) -> list[str]:
+    if old is None or (new is not None and new >= old):
+        return []
+    return [f"the list of what superusers did ended at row {old}, now at {new or 'none'}"]
 
 
 def _compared_shapes(old: Document, new: Document) -> list[str]:
@@ -238,13 +247,13 @@ def _compared_shapes(old: Document, new: Document) -> list[str]:
     return found
 
 
-def _compared_objects(old: Mapping[str, Properties], new: Mapping[str, Properties]) -> list[str]:
+def _compared_objects(old: Mapping[str, Properties], new: Mapping[str, Properties], *, versions: bool) -> list[str]:
     found: list[str] = []
     touched: list[str] = []
     for key in sorted({*old, *new}):
         sentences = list(_compared(key, old.get(key), new.get(key)))
         found += sentences
-        if not sentences and old[key].get(VERSION) != new[key].get(VERSION):
+        if versions and not sentences and old[key].get(VERSION) != new[key].get(VERSION):
             touched.append(key)
     versioned = sum(VERSION in properties for properties in new.values())
     if touched and len(touched) == versioned and not found:
@@ -253,7 +262,7 @@ def _compared_objects(old: Mapping[str, Properties], new: Mapping[str, Propertie
 
 
 def _compared_partitions(
-    old: Mapping[str, Properties], new: Mapping[str, Properties], around: Surroundings
+    old: Mapping[str, Properties], new: Mapping[str, Properties], around: Surroundings, *, versions: bool
 ) -> list[str]:
     found = []
     for name, before in sorted(old.items()):
@@ -263,7 +272,7 @@ def _compared_partitions(
                 found.append(f"partition {name} is gone: {_short(before['bounds'])}")
         elif after["bounds"] != before["bounds"]:
             found.append(f"partition {name}: its range was {_short(before['bounds'])}, is {_short(after['bounds'])}")
-        elif after[VERSION] != before[VERSION] and after.get("odd") == before.get("odd"):
+        elif versions and after[VERSION] != before[VERSION] and after.get("odd") == before.get("odd"):
             found.append(f"partition {name} was changed and put back, rewritten, or made anew")
     return found
 

@@ -46,3 +46,11 @@ PUBLISHED = Gauge("quorate_published_entries", "Size of the published checkpoint
 PUBLICATION_FAILURES = Counter(
     "quorate_publication_failures_total", "Publications that failed.", ["chain", "reason"], registry=REGISTRY
 )
+CATALOGUE_CHANGES = Counter(
+    "quorate_catalogue_changes_total", "Times the database's catalogue was found changed.", registry=REGISTRY
+)
+CATALOGUE_OPEN = Gauge(
+    "quorate_catalogue_changed", "1 while a changed catalogue is not acknowledged.", registry=REGISTRY
+)
+DDL_GUARD = Gauge("quorate_ddl_guard", "1 if the event triggers against DDL on the log fire.", registry=REGISTRY)
+PGAUDIT = Gauge("quorate_pgaudit", "1 if pgaudit writes something.", registry=REGISTRY)

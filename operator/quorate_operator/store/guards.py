@@ -5,14 +5,16 @@ triggers fire. `catalogue` (domain) makes a document of it and compares two.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import datetime
 from importlib.resources import files
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 
 from quorate.audit.catalogue import Fact, Surroundings, document
 from quorate.canonical import digest_of
+from quorate_operator.store.postgres import Connection, Database
 
 CATALOGUE = files("quorate_operator.store").joinpath("catalogue.sql").read_text(encoding="utf-8")
 GUARD_TRIGGERS = ("quorate_guard_ddl", "quorate_guard_drop")
@@ -38,6 +40,21 @@ class Guards:
 
 
 @dataclass(frozen=True)
+class Done:
+    """DDL on the log by a superuser, as the guard wrote it down."""
+
+    number: int
+    done_at: datetime
+    login: str
+    command: str
+    object: str
+
+    def __str__(self) -> str:
+        """A sentence."""
+        return f"superuser {self.login} ran {self.command} on {self.object} at {self.done_at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@dataclass(frozen=True)
 class Snapshot:
     """The catalogue at one moment.
 
@@ -45,12 +62,13 @@ class Snapshot:
         document: see `quorate.audit.catalogue.document`.
         around: what its partitions are measured against.
         guards: what the server allows.
+        done: the DDL of superusers after the number that was asked for, at most `MAX_DONE`.
     """
 
     document: Mapping[str, Any]
     around: Surroundings
     guards: Guards
-    facts: Sequence[Fact] = field(default=(), repr=False)
+    done: Sequence[Done] = ()
 
     @property
     def digest(self) -> str:
@@ -58,41 +76,95 @@ class Snapshot:
         return digest_of(self.document)
 
 
-def snapshot_of(rows: Sequence[Sequence[Any]]) -> Snapshot:
-    """The snapshot in the rows of `CATALOGUE`."""
+def snapshot_of(rows: Sequence[Sequence[Any]], ddl: int | None, done: Sequence[Done]) -> Snapshot:
+    """The snapshot in the rows of `CATALOGUE`; `ddl` is the number of the newest row that the guard wrote."""
     state = {row[1]: row[3] for row in rows if row[0] == "state"}
     facts = [Fact(*row) for row in rows if row[0] != "state"]
+    facts.append(Fact("auditing by", "pgaudit", "", {"active": bool(state["pgaudit"])}))
     migrations = state["migrations"] or []
-    guard = _guard_of(facts)
+    guard = _guard_of(rows)
     schema = {"version": len(migrations), "digest": digest_of(migrations), "guard": guard}
     return Snapshot(
-        document=document(facts, schema=schema, server=state["server"], ddl=None),
+        document=document(facts, schema=schema, server=state["server"], ddl=ddl),
         around=Surroundings(sizes=state["sizes"], pruned=state["pruned"]),
         guards=Guards(guard is not None, bool(state["pgaudit"]), bool(state["superuser"])),
-        facts=facts,
+        done=done,
     )
 
 
-def _guard_of(facts: Sequence[Fact]) -> str | None:
+def _guard_of(rows: Sequence[Sequence[Any]]) -> str | None:
     """Digest of the guard's text as `migrate` noted it; None unless both of its triggers fire always."""
-    triggers = {fact.name: fact.properties for fact in facts if fact.kind == "event trigger"}
+    triggers = {row[1]: row[3] for row in rows if row[0] == "event trigger"}
     if any((triggers.get(name) or {}).get("fires") != "always" for name in GUARD_TRIGGERS):
         return None
     return str(triggers[GUARD_TRIGGERS[0]]["comment"])
 
 
+# What the catalogue's own functions print depends on these.
 _PLAIN = "SELECT set_config('search_path', 'pg_catalog', true), set_config('quote_all_identifiers', 'off', true)"
+_NEWEST = "SELECT max(number) FROM quorate_guard.ddl"
+_DONE = """
+SELECT number, done_at AT TIME ZONE 'UTC', login, command, object FROM quorate_guard.ddl WHERE number > %s
+ORDER BY number LIMIT %s
+"""
+MAX_DONE = 100
 
 
 def look(connection: "psycopg.Connection[Any]") -> Snapshot:
     """The catalogue as it is now; any login that may use the schema may look."""
     with connection.transaction():
         connection.execute(_PLAIN)
-        return snapshot_of(connection.execute(CATALOGUE, binary=True).fetchall())
+        rows = connection.execute(CATALOGUE, binary=True).fetchall()
+        newest = connection.execute(_NEWEST).fetchone() if _guard_of(rows) else None
+        return snapshot_of(rows, (newest[0] or 0) if newest else None, ())
 
 
-async def look_async(connection: "psycopg.AsyncConnection[Any]") -> Snapshot:
-    """As `look`."""
-    async with connection.transaction():
-        await connection.execute(_PLAIN)
-        return snapshot_of(await (await connection.execute(CATALOGUE, binary=True)).fetchall())
+@dataclass(frozen=True)
+class Acknowledgement:
+    """Who took note of a catalogue that was found to differ, and why it does."""
+
+    login: str
+    reason: str
+
+
+class Catalogue(Protocol):
+    """How the operator looks at the catalogue of its database."""
+
+    async def look(self, since: int | None) -> Snapshot:
+        """The catalogue as it is now, with the DDL of superusers since that row of the guard."""
+        ...
+
+    async def acknowledgement(self, digest: str) -> Acknowledgement | None:
+        """Who acknowledged the document with this digest."""
+        ...
+
+
+_ACKNOWLEDGED = "SELECT login, reason FROM quorate.catalogue_acknowledgement WHERE digest = %s"
+
+
+class PostgresCatalogue:
+    """Port `Catalogue`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def look(self, since: int | None) -> Snapshot:
+        """Port `Catalogue`."""
+
+        async def work(connection: Connection) -> Snapshot:
+            await connection.execute(_PLAIN)
+            rows = await (await connection.execute(CATALOGUE, binary=True)).fetchall()
+            if _guard_of(rows) is None:
+                return snapshot_of(rows, None, ())
+            newest = await (await connection.execute(_NEWEST)).fetchone()
+            done: list[Done] = []
+            if since is not None:
+                done = [Done(*row) for row in await (await connection.execute(_DONE, (since, MAX_DONE))).fetchall()]
+            return snapshot_of(rows, (newest[0] or 0) if newest else 0, done)
+
+        return await self._database.again(work)
+
+    async def acknowledgement(self, digest: str) -> Acknowledgement | None:
+        """Port `Catalogue`."""
+        rows = await self._database.read(_ACKNOWLEDGED, digest)
+        return Acknowledgement(*rows[0]) if rows else None

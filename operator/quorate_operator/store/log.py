@@ -17,6 +17,7 @@ from quorate_operator.store import statements as sql
 from quorate_operator.store.batch import check_content, items_of, now_micros
 from quorate_operator.store.cosignatures import keep
 from quorate_operator.store.drain import Backlog, Drainer
+from quorate_operator.store.guards import Catalogue, PostgresCatalogue
 from quorate_operator.store.lookup import found_row, key_of, last_entries, recorded
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import Connection, Database, check_term
@@ -182,6 +183,7 @@ class PostgresStore:
         self.database = Database(dsn, connections=connections)
         self.log = PostgresLog(self.database, patience=patience, intake_key=intake_key)
         self.content = PostgresContent(self.database)
+        self.catalogue: Catalogue | None = PostgresCatalogue(self.database)
         self.ping = self.database.ping
         self.drainer = None if intake_key is None else Drainer(self.log)
 

@@ -200,6 +200,7 @@ class MemoryStore:
         self.term = 0
         self.log = MemoryLog(self, clock)
         self.content = MemoryContent(self.shared)
+        self.catalogue = None
 
     async def take(self, holder: str) -> int:
         """Port `Term`."""
