@@ -1,6 +1,8 @@
 """The SQL view `quorate.entry`: what it shows is what the record says, for whoever may read and nobody else."""
 
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,6 +14,7 @@ from quorate.canonical import parse_json
 from quorate_operator.store.log import PostgresStore
 from tests.contract.server import Server
 
+ROOT = Path(__file__).resolve().parents[2]
 CHAIN = "mesh/ächzend"
 ABOUT = f"sha256:{'ab' * 32}"
 
@@ -60,6 +63,14 @@ async def test_entries_are_found_by_name(postgres: Server, database: str, filled
             assert [row[0] for row in connection.execute(query, (name,))] == wanted
         plan = "EXPLAIN SELECT * FROM quorate.entry WHERE chain_id = %s AND seq = 3"
         assert "Index" in "".join(row[0] for row in connection.execute(plan, (CHAIN,)))
+
+
+async def test_the_pages_queries_run(postgres: Server, database: str, filled: list[Record]) -> None:
+    """The queries of docs/searching.md are answered."""
+    queries = re.findall(r"```sql\n(.*?);\n```", (ROOT / "docs/searching.md").read_text(), re.DOTALL)
+    with psycopg.connect(postgres.dsn(database, "only_read")) as connection:
+        assert [len(connection.execute(query).fetchall()) for query in queries] == [0, 0]
+    assert filled
 
 
 async def test_only_readers_read(postgres: Server, database: str, filled: list[Record]) -> None:
