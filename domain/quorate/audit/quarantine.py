@@ -209,7 +209,7 @@ def check_resumption(record: Record, content: Mapping[str, Any]) -> list[Checkpo
         raise ResumptionError(
             f"epoch {record.epoch} begins with {content.get('event_type')!r}: only {RESUMED} may begin one"
         )
-    detail = content["payload"].get("detail") or {}
+    detail = _object(_object(content.get("payload"), "payload").get("detail"), "payload.detail")
     cited = {
         "chain": record.chain_id,
         "quarantine": detail.get("quarantine"),
@@ -220,7 +220,9 @@ def check_resumption(record: Record, content: Mapping[str, Any]) -> list[Checkpo
     for name, value in cited.items():
         if detail.get(name) != value:
             raise ResumptionError(f"the resumption cites {name} {detail.get(name)!r}, its place says {value!r}")
-    signatures = detail.get("signatures") or ()
+    signatures = detail.get("signatures")
+    if not isinstance(signatures, list):
+        raise ResumptionError("payload.detail.signatures must be a list")
     names = {_signer(item) for item in signatures}
     needed = 1 if record.chain_id == SYSTEM else MIN_SIGNERS
     if len(names) < needed:
@@ -240,14 +242,24 @@ def lost_checkpoints(chain: str, detail: Mapping[str, Any]) -> list[Checkpoint]:
     return [Checkpoint(chain, int(item["size"]), decode_base64(item["root"], length=32)) for item in detail["lost"]]
 
 
-def _signer(item: Mapping[str, Any]) -> str:
-    return str((item.get("statement") or {}).get("keyName"))
+def _object(value: Any, field: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ResumptionError(f"{field} must be an object")
+    return value
 
 
-def _signed_terms(item: Mapping[str, Any]) -> dict[str, Any]:
+def _statement(item: Any) -> Mapping[str, Any]:
+    return _object(_object(item, "a signature").get("statement"), "the statement of a signature")
+
+
+def _signer(item: Any) -> str:
+    return str(_statement(item).get("keyName"))
+
+
+def _signed_terms(item: Any) -> dict[str, Any]:
     """The terms in a signed statement: an Attestation of type Resume states them, the installation's key signs them."""
-    fields: Mapping[str, Any] = item.get("statement") or {}
-    stated = fields.get("statement", fields)
+    fields = _statement(item)
+    stated = _object(fields.get("statement", fields), "what a signature states")
     names = ("chain", "quarantine", "epoch", "size", "head", "finding")
     return {name: stated[name] for name in names if name in stated}
 
