@@ -16,6 +16,8 @@ from quorate_operator.kube.connection import KubeconfigError, from_file
 STATE_FILE = "sandbox.json"
 READER = "quorate_read"
 """The role that `audit` reads as in a sandbox."""
+KEEPER = "quorate_operator"
+"""The role that prunes and erases in a sandbox."""
 
 
 def sandbox_directory(name: str) -> Path:
@@ -72,19 +74,24 @@ def _namespace(path: Path) -> str:
 
 
 def find_dsn(
-    dsn: str | None, sandbox: str | None, kubeconfig: str | None = None, env: Mapping[str, str] = os.environ
+    dsn: str | None,
+    sandbox: str | None,
+    kubeconfig: str | None = None,
+    env: Mapping[str, str] = os.environ,
+    *,
+    role: str = READER,
 ) -> str:
-    """The connection string of the log's database, for reading; BadInputError if there is none."""
+    """The connection string of the log's database, in a sandbox for this role; BadInputError if there is none."""
     if dsn:
         return dsn
     if not sandbox and env.get("QUORATE_DSN"):
         return env["QUORATE_DSN"]
     name = sandbox or env.get("QUORATE_SANDBOX")
     if name:
-        return _sandbox_dsn(_sandbox_file(name, STATE_FILE))
+        return _sandbox_dsn(_sandbox_file(name, STATE_FILE), role)
     state = _beside_kubeconfig(kubeconfig, env)
     if state is not None:
-        return _sandbox_dsn(state)
+        return _sandbox_dsn(state, role)
     raise BadInputError("no database: give --dsn or --sandbox NAME, or set QUORATE_DSN")
 
 
@@ -96,8 +103,23 @@ def _beside_kubeconfig(kubeconfig: str | None, env: Mapping[str, str]) -> Path |
     return state if state.exists() else None
 
 
-def _sandbox_dsn(state: Path) -> str:
+def find_log_keys(
+    folder: str | None, sandbox: str | None, kubeconfig: str | None = None, env: Mapping[str, str] = os.environ
+) -> Path:
+    """The directory of the log's private keys and the intake key; BadInputError if there is none."""
+    if folder:
+        return Path(folder)
+    if not sandbox and env.get("QUORATE_LOG_KEYS"):
+        return Path(env["QUORATE_LOG_KEYS"])
+    name = sandbox or env.get("QUORATE_SANDBOX")
+    state = _sandbox_file(name, STATE_FILE) if name else _beside_kubeconfig(kubeconfig, env)
+    if state is None:
+        raise BadInputError("no intake key: give --log-keys DIR or --sandbox NAME, or set QUORATE_LOG_KEYS")
+    return state.parent / "log-keys"
+
+
+def _sandbox_dsn(state: Path, role: str) -> str:
     from quorate_cli.sandbox.layout import Layout  # noqa: PLC0415
     from quorate_cli.sandbox.postgres import dsn  # noqa: PLC0415
 
-    return dsn(Layout(state.parent.parent, state.parent.name), READER)
+    return dsn(Layout(state.parent.parent, state.parent.name), role)

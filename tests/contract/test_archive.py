@@ -3,7 +3,9 @@
 import asyncio
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -12,13 +14,13 @@ import pytest
 from quorate.audit.checkpoint import open_checkpoint
 from quorate.audit.merkle import verify_inclusion
 from quorate.audit.record import Record, leaf_hash
-from quorate.canonical import parse_json
+from quorate.canonical import digest_of, parse_json
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled, Transient
 from quorate_operator.store.archive import Archive
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.prune import STEPS, Rules, plan, stored_prunes
-from tests.contract.archiving import CHAIN, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow
+from tests.contract.archiving import CHAIN, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow, observed
 from tests.contract.server import Server
 
 
@@ -209,3 +211,26 @@ async def test_an_entry_that_was_changed(
         with pytest.raises(Stalled, match="entry 7 "):
             await pruner.prune(CHAIN, 0, RULES)
     assert len([entry async for entry in store.log.entries(CHAIN)]) == 700
+
+
+async def test_the_log_goes_on_after_a_prune(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """Kept entries are read as before; pruned ones are neither recorded twice nor in the way of their successors."""
+    async with keeping(dsns[1], tmp_path) as pruner:
+        await pruner.prune(CHAIN, 0, RULES)
+    now = time.time_ns() // 1000
+    kept, gone = observed(20, now, kind="Vote"), observed(21, now)
+    assert set(await store.log.recorded([kept.entry_id, gone.entry_id])) == {kept.entry_id}
+    assert [item.sequence for item in (await store.log.heads(["Vote/20", "Reading/21"])).values()] == [20]
+    assert [item.sequence for item in await store.log.about("Vote/20")] == [20]
+    assert [item.sequence for item in await store.log.about(digest_of(20))] == [20]
+    assert await store.log.about(digest_of(21)) == []
+    again = await store.log.append(CHAIN, [kept])
+    assert again[0].existing and again[0].sequence == 20
+    with pytest.raises(Stalled) as refused:
+        await store.log.append(CHAIN, [gone])
+    assert refused.value.reason == "EntryPruned" and "entry 21 of chain mesh/domain" in refused.value.message
+    follower = replace(gone, previous=gone.entry_id)
+    assert (await store.log.append(CHAIN, [follower]))[0].sequence == 700
+    with pytest.raises(Stalled) as refused:
+        await store.log.append(CHAIN, [replace(observed(22, now), previous=kept.entry_id)])
+    assert refused.value.reason == "LogBehind"

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,6 +92,16 @@ class Archive:
             yield from self._directory.records(manifest.before.size, manifest.after.size, self.size)
         except (TileError, ValueError) as error:
             raise ArchiveError(f"{self.path}: {error}") from error
+
+    def content(self) -> Iterator[tuple[str, bytes]]:
+        """(digest, bytes) of the bulky content in it; ArchiveError when a file is missing or has another digest."""
+        for digest in self.manifest.content:
+            path = f"content/{digest.removeprefix('sha256:')}"
+            data = self._files.read(path, MAX_FILE_BYTES)
+            if data is None:
+                raise ArchiveError(f"{path} is missing")
+            check_file(self.manifest, path, data)
+            yield digest, data
 
     def verify(self, keys: Sequence[VerifierKey], progress: Progress | None = None) -> None:
         """Re-derive all of it: the digest of each file, records, tiles, checkpoint; ArchiveError names the fault."""
@@ -259,3 +270,13 @@ def _put_in_place(work: Path, path: Path, manifest: Manifest) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def find_archives(place: Path) -> list[Archive]:
+    """The archives at or below a directory, by chain and range; unfinished and unreadable ones are left out."""
+    found = []
+    for manifest in place.rglob(MANIFEST):
+        if not any(part.startswith(".") for part in manifest.relative_to(place).parts):
+            with suppress(ArchiveError):
+                found.append(Archive(manifest.parent))
+    return sorted(found, key=lambda archive: (archive.manifest.chain, archive.manifest.before.size))

@@ -6,7 +6,7 @@ subjects) and takes appends one after another; each is wholly in or wholly out.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from quorate.audit.entry import Draft, content_hash, format_timestamp
@@ -36,6 +36,8 @@ class Item:
     timestamp: int
     about: tuple[str, ...]
     content: bytes
+    intake: int | None = None
+    """When it was taken in (Unix µs); None: it comes directly, now."""
 
 
 @dataclass(slots=True)
@@ -57,6 +59,10 @@ class Head:
     chain: bytes = GENESIS_HASH
     frontier: Frontier = field(default_factory=Frontier)
     sealed_at: int = 0
+
+    def copy(self) -> "Head":
+        """Another one, which grows by itself."""
+        return replace(self, frontier=Frontier(self.size, self.frontier.hashes))
 
 
 def item_of(draft: Draft) -> Item:
@@ -113,6 +119,7 @@ class Batch:
         head: its locked head; advanced in place.
         now: Unix microseconds.
         recorded: entries of the batch that the log already holds.
+        pruned: where entries of the batch stood that it held once, and that only an archive holds now.
         subjects: id of the last entry of each subject of the batch that has one. None: neither is known, so each entry
             is taken for new and what it follows goes to `links`, for the store to decide.
     """
@@ -124,6 +131,7 @@ class Batch:
         *,
         now: int,
         recorded: Mapping[UUID, Recorded] | None = None,
+        pruned: Mapping[UUID, tuple[str, int]] | None = None,
         subjects: Mapping[str, UUID] | None = None,
     ) -> None:
         self.head = head
@@ -132,32 +140,36 @@ class Batch:
         self.links: list[tuple[UUID, str]] = []
         self._chain_id = chain_id
         self._recorded = dict(recorded or {})
+        self._pruned = pruned or {}
         self._trusting = subjects is None
         self._subjects = dict(subjects or {})
         self._now = now
         self._sealed_at = max(now, head.sealed_at)
 
-    def add(self, items: Sequence[Item], *, intake: int | None = None) -> tuple[list[Recorded], bool]:
+    def add(self, items: Sequence[Item]) -> tuple[list[Recorded], bool]:
         """Place the items of one append; (recorded ones, whether they are new).
 
-        `intake` is the time (Unix µs) at which they were taken in, when that is not now.
-
         Raises:
-            Stalled: `LogBehind` or `EntryRefused`; the batch is as before.
+            Stalled: `LogBehind`, `EntryRefused`, or `EntryPruned` (recorded once, now in an archive); the batch is as
+                before.
         """
         existing = [found for item in items if (found := self._recorded.get(item.entry_id))]
         if existing:
             return existing, False
-        self._check(items, self._now if intake is None else intake)
+        for item in items:
+            if place := self._pruned.get(item.entry_id):
+                where = f"entry {place[1]} of chain {place[0]}"
+                raise Stalled("EntryPruned", f"entry {item.entry_id} was recorded as {where}, which is in an archive")
+        self._check(items)
         rows = [self._place(item) for item in items]
         return [row.recorded for row in rows], True
 
-    def _check(self, items: Sequence[Item], intake: int) -> None:
+    def _check(self, items: Sequence[Item]) -> None:
         last: dict[str, UUID] = {}
         for item in items:
             self._check_link(item, last.get(item.subject_key) or self._subjects.get(item.subject_key))
             last[item.subject_key] = item.entry_id
-            check_time(item, intake)
+            check_time(item, self._now if item.intake is None else item.intake)
             # The header is 87 bytes and the chain id.
             if len(item.content) + len(self._chain_id.encode()) + 87 > 65_535:
                 raise Stalled(

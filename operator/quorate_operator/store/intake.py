@@ -19,10 +19,12 @@ from uuid import UUID
 import psycopg
 
 from quorate.audit.entry import Draft, parse_timestamp
+from quorate.audit.erasure import Erasable
 from quorate.canonical import parse_json
 from quorate_operator.errors import Conflict, Stalled, Transient
 from quorate_operator.store import statements as sql
-from quorate_operator.store.batch import Item, check_content, check_time, item_of, now_micros
+from quorate_operator.store.batch import Item, check_time, item_of, now_micros
+from quorate_operator.store.payload import placed
 
 KEY_FILE = "intake.key"
 MAX_AGE_SECONDS = 30
@@ -87,7 +89,7 @@ class Intake:
         self._max_age = int(max_age * 1_000_000)
 
     async def put(
-        self, connection: Connection, chain: str, draft: Draft, content: Mapping[str, bytes] | None = None
+        self, connection: Connection, chain: str, draft: Draft, content: Mapping[str, bytes | Erasable] | None = None
     ) -> UUID:
         """Take `draft` in, with the content that it names, in the transaction that `connection` is in; the entry's id.
 
@@ -104,9 +106,8 @@ class Intake:
         check_time(item, now)
         mac = intake_mac(self._key, chain, now, item.content)
         try:
-            if content:
-                given = check_content(list(content.items()))
-                await connection.execute(sql.INSERT_CONTENT, (list(given), list(given.values())))
+            if given := placed([draft], content or {}):
+                await connection.execute(sql.PUT_CONTENT, (list(given), list(given.values())))
             row = (chain, item.entry_id, item.content, now, mac, chain, now - self._max_age)
             done = await connection.execute(sql.PUT_INTAKE, row)
         except psycopg.errors.UniqueViolation as error:
@@ -138,13 +139,13 @@ def judged(key: bytes, chain: str, rows: Iterable[Sequence[Any]]) -> list[Waitin
 def _judged(key: bytes, chain: str, pos: int, entry_id: UUID, intake_at: int, content: bytes, mac: bytes) -> Waiting:
     if not hmac.compare_digest(intake_mac(key, chain, intake_at, content), mac):
         return Waiting(pos, entry_id, intake_at, content, mac, reason="its HMAC is not by this installation's key")
-    item = _item(content)
+    item = _item(content, intake_at)
     if item.entry_id != entry_id:
         return Waiting(pos, entry_id, intake_at, content, mac, reason=f"its content is of entry {item.entry_id}")
     return Waiting(pos, entry_id, intake_at, content, mac, item)
 
 
-def _item(content: bytes) -> Item:
+def _item(content: bytes, intake_at: int) -> Item:
     """The item of content that `Intake.put` made."""
     document = parse_json(content)
     payload = document["payload"]
@@ -156,4 +157,5 @@ def _item(content: bytes) -> Item:
         timestamp=parse_timestamp(document["timestamp"]),
         about=tuple(payload["about"]),
         content=content,
+        intake=intake_at,
     )

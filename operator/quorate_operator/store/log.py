@@ -6,6 +6,7 @@ from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
+from quorate.audit.erasure import Erasable
 from quorate.audit.merkle import Frontier
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine
@@ -19,6 +20,7 @@ from quorate_operator.store.cosignatures import keep
 from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.guards import Catalogue, PostgresCatalogue
 from quorate_operator.store.lookup import found_row, key_of, last_entries, recorded
+from quorate_operator.store.payload import placed
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import Connection, Database, check_term
 from quorate_operator.store.proofs import TileProofs
@@ -56,14 +58,12 @@ class PostgresLog(TileProofs):
     async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
         """Port `Log`."""
         items = items_of(drafts)
-        given = dict(content or {})
-        check_content(list(given.items()))
-        return await self._sealer(chain).append(items, given)
+        return await self._sealer(chain).append(items, placed(drafts, content or {}))
 
     def _sealer(self, chain: str) -> Sealer:
         sealer = self._sealers.get(chain)
         if sealer is None:
-            sealer = Sealer(chain, self._sealing.seal, patience=self._patience, max_waiting=self._max_waiting)
+            sealer = Sealer(chain, self._sealing, patience=self._patience, max_waiting=self._max_waiting)
             self._sealers[chain] = sealer
         return sealer
 
@@ -169,6 +169,11 @@ class PostgresContent:
     async def get(self, digests: Sequence[str]) -> dict[str, bytes]:
         """Port `Content`."""
         return check_content(await self._database.read(sql.CONTENT, list(digests)))
+
+    async def erasable(self, entry_id: UUID) -> dict[str, Erasable | None]:
+        """Port `Content`."""
+        rows = await self._database.read(sql.ERASABLE, entry_id)
+        return {digest: None if salt is None else Erasable(data, salt) for digest, salt, data in rows}
 
 
 class PostgresStore:

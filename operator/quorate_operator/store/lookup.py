@@ -9,6 +9,9 @@ from quorate_operator.store import statements as sql
 from quorate_operator.store.recorded import Recorded
 from quorate_operator.store.tiles import Reader
 
+Place = tuple[str, int]
+"""Chain and sequence."""
+
 
 def key_bytes(name: str) -> bytes:
     """What a name is looked up by: the first 16 bytes of its SHA-256 (`quorate.name_key`)."""
@@ -30,7 +33,16 @@ def found_row(row: Sequence[Any]) -> Recorded:
 
 async def recorded(database: Reader, entry_ids: Sequence[UUID]) -> dict[UUID, Recorded]:
     """The entries with these ids that the log holds; one query."""
-    return {row[2]: found_row(row) for row in await database.read(sql.RECORDED, list(entry_ids))}
+    return (await recorded_or_pruned(database, entry_ids))[0]
+
+
+async def recorded_or_pruned(
+    database: Reader, entry_ids: Sequence[UUID]
+) -> tuple[dict[UUID, Recorded], dict[UUID, Place]]:
+    """The entries with these ids that the log holds, and where those stood that only an archive holds; one query."""
+    rows = await database.read(sql.RECORDED, list(entry_ids))
+    held = {row[2]: found_row(row) for row in rows if row[3] is not None}
+    return held, {row[2]: (row[0], row[1]) for row in rows if row[3] is None}
 
 
 async def last_entries(database: Reader, subject_keys: Sequence[str]) -> dict[str, Recorded]:
@@ -40,5 +52,14 @@ async def last_entries(database: Reader, subject_keys: Sequence[str]) -> dict[st
     """
     wanted = set(subject_keys)
     rows = await database.read(sql.HEADS, [key_of(name) for name in wanted])
-    found = sorted((found_row(row) for row in rows), key=lambda item: item.sealed_at)
+    found = sorted((found_row(row) for row in rows if row[3] is not None), key=lambda item: item.sealed_at)
     return {item.subject_key: item for item in found if item.subject_key in wanted}
+
+
+async def last_ids(database: Reader, subject_keys: Sequence[str]) -> dict[str, UUID]:
+    """The id of the last entry of each subject that has one, be it pruned, which is the oldest then; one query."""
+    names = {key_of(name): name for name in subject_keys}
+    rows = await database.read(sql.HEADS, list(names))
+    pruned = {names[row[4]]: row[2] for row in rows if row[3] is None}
+    found = sorted((found_row(row) for row in rows if row[3] is not None), key=lambda item: item.sealed_at)
+    return pruned | {item.subject_key: item.entry_id for item in found if item.subject_key in names.values()}

@@ -1,11 +1,12 @@
 """The store in memory: for tests of the rooms above; nothing of it outlives the process."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
+from quorate.audit.erasure import SALT_BYTES, Erasable
 from quorate.audit.merkle import TILE_WIDTH, root_of
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine, lost_checkpoints
@@ -16,6 +17,7 @@ from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store.batch import Batch, Head, Row, check_content, items_of, now_micros
 from quorate_operator.store.cosignatures import no_checkpoint
+from quorate_operator.store.payload import place_of, placed
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import check_term
 from quorate_operator.store.proofs import TileProofs
@@ -32,6 +34,7 @@ class Shared:
         self.heads: dict[str, Head] = {}
         self.rows: dict[str, list[Row]] = {}
         self.content: dict[str, bytes] = {}
+        self.erasable: dict[UUID, dict[str, Erasable | None]] = {}
         self.notes: dict[str, dict[tuple[int, str], str]] = {}
         self.quarantines: list[Quarantine] = []
         self.cosignatures: dict[tuple[str, int], dict[tuple[str, bytes], SignatureLine]] = {}
@@ -39,6 +42,16 @@ class Shared:
     def open(self, chain: str) -> Quarantine | None:
         """The chain's open quarantine."""
         return next((q for q in self.quarantines if q.chain_id == chain and q.resumed_at is None), None)
+
+    def put(self, given: Mapping[str, bytes]) -> None:
+        """Store what `payload.placed` gave; nothing is put back under a digest that was erased."""
+        for key, data in given.items():
+            place = place_of(key)
+            if place is None:
+                self.content[key] = data
+            else:
+                item = Erasable(data[SALT_BYTES:], data[:SALT_BYTES])
+                self.erasable.setdefault(place[0], {}).setdefault(place[1], item)
 
     def all_rows(self) -> list[Row]:
         """Every row by chain and sequence."""
@@ -60,7 +73,7 @@ class MemoryLog(TileProofs):
     async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
         """Port `Log`."""
         items, shared = items_of(drafts), self._store.shared
-        given = check_content(list((content or {}).items()))
+        given = placed(drafts, content or {})
         check_term((shared.term, shared.holder), self._store.term)
         if stopped := shared.open(chain):
             raise quarantined(f"chain {chain} is in quarantine {stopped.number}")
@@ -75,7 +88,7 @@ class MemoryLog(TileProofs):
         found, new = batch.add(items)
         if new:
             shared.rows.setdefault(chain, []).extend(batch.rows)
-            shared.content.update(given)
+            shared.put(given)
         return found
 
     async def quarantines(self) -> list[Quarantine]:
@@ -190,6 +203,10 @@ class MemoryContent:
         """Port `Content`."""
         held = self._shared.content
         return check_content([(digest, held[digest]) for digest in dict.fromkeys(digests) if digest in held])
+
+    async def erasable(self, entry_id: UUID) -> dict[str, Erasable | None]:
+        """Port `Content`."""
+        return dict(sorted(self._shared.erasable.get(entry_id, {}).items()))
 
 
 class MemoryStore:

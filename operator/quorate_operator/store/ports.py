@@ -6,6 +6,7 @@ from uuid import UUID
 
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft
+from quorate.audit.erasure import Erasable
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine
 from quorate.audit.tiles import Tile
@@ -15,7 +16,8 @@ from quorate_operator.store.recorded import Recorded
 
 __all__ = ["Content", "Draft", "Log", "Recorded", "Term"]
 
-Bytes = Mapping[str, bytes]
+Bytes = Mapping[str, bytes | Erasable]
+"""Content by digest; payload that may be erased by its salted digest, which the draft names in `erasable`."""
 
 
 class Log(Protocol):
@@ -123,6 +125,10 @@ class Content(Protocol):
         Raises:
             Stalled: `ContentCorrupt` when stored bytes do not have their digest.
         """
+        ...
+
+    async def erasable(self, entry_id: UUID) -> dict[str, Erasable | None]:
+        """The erasable payload of an entry by digest, None where it was erased; one query."""
         ...
 
 

@@ -16,10 +16,10 @@ from quorate_operator.store import statements as sql
 from quorate_operator.store.arrays import bigint_array, bytea_array, uuid_array
 from quorate_operator.store.batch import Batch, Head, now_micros
 from quorate_operator.store.intake import Waiting, judged
-from quorate_operator.store.lookup import key_bytes, last_entries, recorded
+from quorate_operator.store.lookup import key_bytes, last_ids, recorded_or_pruned
 from quorate_operator.store.postgres import Database, check_term
 from quorate_operator.store.recorded import Recorded
-from quorate_operator.store.sealer import MAX_BATCH, Pending
+from quorate_operator.store.sealer import MAX_BATCH, Pending, Placed
 from quorate_operator.store.tiles import Edge, FullTile, read_edge
 
 _log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Outcomes:
                 self.aside.append(row)
                 continue
             try:
-                found, new = work.add([row.item], intake=row.intake_at)
+                found, new = work.add([row.item])
             except OperatorError as error:
                 self.aside.append(replace(row, reason=error.message))
                 continue
@@ -74,7 +74,7 @@ class Outcomes:
 
 
 class Sealing:
-    """Writes batches of one process; its `seal` is the `Seal` of the sealers of all chains.
+    """Writes batches of one process; the `Seal` of the sealers of all chains.
 
     Args:
         database: where.
@@ -89,7 +89,8 @@ class Sealing:
         self._intake_key = intake_key
         self._clock = clock
         self._known: set[str] = set()
-        self._edges: dict[str, Edge] = {}
+        self._tips: dict[str, tuple[Head, Edge]] = {}
+        """Head and edge that the last batch of a chain led to, written or on its way."""
 
     async def waiting(self, chain: str) -> list[Waiting]:
         """The chain's oldest rows in the intake, at most a batch; rows of a forger alone are set aside: no chain."""
@@ -101,6 +102,27 @@ class Sealing:
             await self._set_aside(chain, rows)
             return []
         return rows
+
+    def place(self, chain: str) -> Placed | None:
+        """Port `Seal`."""
+        tip = self._tips.get(chain)
+        return None if tip is None else Placed(Batch(chain, tip[0].copy(), now=self._clock()))
+
+    async def write(self, chain: str, placed: Placed) -> None:
+        """Port `Seal`."""
+        work, (_, edge) = placed.work, self._tips[chain]
+        full = edge.extend([row.leaf for row in work.rows])
+        # At once: what comes while this is on its way is placed behind it.
+        self._tips[chain] = work.head, edge
+        content = {digest: data for pending in placed.pendings for digest, data in pending.content.items()}
+        taken = [row.pos for pending in placed.pendings for row in pending.taken]
+        try:
+            await write(self._database, chain, work, full, content=content, taken=taken)
+        except BaseException as error:
+            self._tips.pop(chain, None)
+            if isinstance(error, psycopg.Error):
+                raise Transient("Conflict", "the database refused the batch") from error
+            raise
 
     async def seal(self, chain: str, batch: Sequence[Pending]) -> None:
         """Port `Seal`: what is recorded is read first, so each append gets its own exact answer."""
@@ -114,18 +136,17 @@ class Sealing:
         items = [item for pending in batch for item in pending.items]
         # The head first: what is recorded after it was read makes the write fail, never go wrong.
         head, edge = await self.tip(chain)
-        existing = await recorded(self._database, [item.entry_id for item in items])
-        lasts = await last_entries(self._database, [item.subject_key for item in items])
-        subjects = {key: found.entry_id for key, found in lasts.items()}
-        work = Batch(chain, head, recorded=existing, subjects=subjects, now=self._clock())
+        existing, pruned = await recorded_or_pruned(self._database, [item.entry_id for item in items])
+        subjects = await last_ids(self._database, [item.subject_key for item in items])
+        work = Batch(chain, head, recorded=existing, pruned=pruned, subjects=subjects, now=self._clock())
         made = Outcomes()
         outcomes = [made.of(work, pending) for pending in batch]
         if work.rows:
             full = edge.extend([row.leaf for row in work.rows])
             await write(self._database, chain, work, full, content=made.content, taken=made.taken)
-            self._edges[chain] = edge
         else:
             await self._check_term()
+        self._tips[chain] = work.head, edge
         await self._set_aside(chain, made.aside)
         if made.known:
             await self._execute(sql.DROP_WAITING, made.known)
@@ -139,7 +160,8 @@ class Sealing:
             self._known.add(chain)
 
     async def tip(self, chain: str) -> tuple[Head, Edge]:
-        """Head and edge of a chain as they are now; ChainQuarantined as `append`."""
+        """Head and edge of a chain as they are now, which nothing is placed on yet; ChainQuarantined as `append`."""
+        known = self._tips.pop(chain, None)
         rows = await self._database.read(sql.TIP, chain)
         if not rows:
             raise Stalled("ChainUnknown", f"chain {chain} has no head row")
@@ -147,8 +169,9 @@ class Sealing:
         if quarantine is not None:
             raise quarantined(f"chain {chain} is in quarantine {quarantine}")
         head = Head(epoch, size, chain_hash, Frontier.decode(size, frontier), sealed_at)
-        edge = self._edges.pop(chain, None)
-        return head, edge if edge is not None and edge.size == size else await read_edge(self._database, chain, size)
+        if known is not None and (known[0].size, known[0].chain) == (size, chain_hash):
+            return head, known[1]
+        return head, await read_edge(self._database, chain, size)
 
     async def _check_term(self) -> None:
         rows = await self._database.read(sql.TERM)

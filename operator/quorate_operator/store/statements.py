@@ -9,11 +9,13 @@ MAKE_CHAIN = "SELECT quorate.make_chain(%s)"
 # tables; a plain join may become a hash join over every partition of every chain.
 _ENTRY = """
 JOIN LATERAL (
-    SELECT e.record FROM quorate.audit_entry e WHERE e.chain_id = i.chain_id AND e.seq = i.seq LIMIT 1
+    SELECT e.record FROM quorate.audit_entry e WHERE e.chain_id = i.chain_id AND e.seq = i.seq
+    UNION ALL SELECT k.record FROM quorate.audit_kept k WHERE k.chain_id = i.chain_id AND k.seq = i.seq LIMIT 1
 ) e ON true
 """
+# The record is NULL where the entry was pruned and not kept.
 RECORDED = f"""
-SELECT i.chain_id, i.seq, i.event_id, e.record FROM quorate.audit_event_id i {_ENTRY} WHERE i.event_id = ANY(%s)
+SELECT i.chain_id, i.seq, i.event_id, e.record FROM quorate.audit_event_id i LEFT {_ENTRY} WHERE i.event_id = ANY(%s)
 """  # noqa: S608 - constants
 # The last entry of each subject in each chain: from each the next chain's, so that a long history costs nothing.
 _LAST = """
@@ -31,10 +33,8 @@ unnest(%s::uuid[]) AS u(subject) CROSS JOIN LATERAL (
 SEAL = """
 SELECT quorate.seal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
-INSERT_CONTENT = """
-INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(%s::text[], %b::bytea[]) ON CONFLICT DO NOTHING
-"""
-HEADS = f"SELECT i.chain_id, i.seq, i.event_id, e.record FROM {_LAST} {_ENTRY}"  # noqa: S608 - constants
+PUT_CONTENT = "SELECT quorate.put_content(%s::text[], %b::bytea[])"
+HEADS = f"SELECT i.chain_id, i.seq, i.event_id, e.record, u.subject FROM {_LAST} LEFT {_ENTRY}"  # noqa: S608 - constants
 ABOUT = f"""
 SELECT i.chain_id, i.seq, i.event_id, e.record FROM (
     SELECT chain_id, seq, event_id FROM quorate.audit_event_id WHERE subject = %s
@@ -68,6 +68,7 @@ SELECT note || coalesce((
 ), '') FROM quorate.checkpoint c WHERE chain_id = %s AND size >= %s ORDER BY size, signer
 """
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
+ERASABLE = "SELECT digest, salt, bytes FROM quorate.audit_content WHERE entry_id = %s ORDER BY digest"
 PUT_INTAKE = """
 INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac)
 SELECT %s, %s, %b::bytea, %s::bigint, %b::bytea WHERE NOT EXISTS (

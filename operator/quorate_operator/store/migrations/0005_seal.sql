@@ -160,7 +160,7 @@ BEGIN
         SELECT chain, u.* FROM unnest(tile_levels, tile_numbers, tile_hashes, tile_roots) u;
     END IF;
     IF cardinality(digests) > 0 THEN
-        INSERT INTO quorate.content (digest, bytes) SELECT * FROM unnest(digests, contents) ON CONFLICT DO NOTHING;
+        PERFORM quorate.put_content(digests, contents);
     END IF;
     IF cardinality(taken) > 0 THEN
         DELETE FROM quorate.audit_intake WHERE pos = ANY(taken);
