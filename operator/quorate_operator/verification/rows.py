@@ -1,0 +1,181 @@
+"""Rows of the log as a verification streams them: binary COPY, parsed by hand, as nothing else is fast enough."""
+
+import struct
+from collections.abc import Generator, Sequence
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg import pq, sql
+
+from quorate.audit.merkle import TILE_WIDTH
+from quorate.audit.scan import Block
+
+Connection = psycopg.Connection[Any]
+_SIGNATURE = b"PGCOPY\n\xff\r\n\x00"
+_HEADER_BYTES = len(_SIGNATURE) + 8
+_END = b"\xff\xff"
+_LENGTH = struct.Struct(">i")
+_BLOCKS = sql.SQL("""COPY (
+    SELECT t.hashes, t.root, ARRAY(
+        SELECT e.record FROM quorate.audit_entry e
+        WHERE e.chain_id = {chain} AND e.seq >= greatest(g.n * 256, {start}) AND e.seq < least(g.n * 256 + 256, {end})
+        ORDER BY e.seq)
+    FROM generate_series({first}::bigint, {last}::bigint) g(n)
+    LEFT JOIN quorate.merkle_tile t ON t.chain_id = {chain} AND t.level = 0 AND t.number = g.n ORDER BY g.n
+) TO STDOUT (FORMAT binary)""")
+_IDS = sql.SQL("""COPY (
+    SELECT event_id::text, seq, subject, chain_id FROM quorate.audit_event_id {}
+) TO STDOUT (FORMAT binary)""")
+_AMONG = sql.SQL("WHERE chain_id = {} AND (key, seq) IN (SELECT * FROM unnest({}::uuid[], {}::bigint[]))")
+_NAMES = sql.SQL("COPY (SELECT key, seq, chain_id FROM quorate.audit_about {}) TO STDOUT (FORMAT binary)")
+
+
+def copy_rows(connection: Connection, query: sql.Composed) -> Generator[bytes, None, None]:
+    """The rows of a binary COPY, each as the server sends it (but for its end mark).
+
+    Raises:
+        psycopg.Error: the server refuses or breaks off.
+    """
+    connection.execute("SELECT 1")  # begins the transaction where there is none yet
+    low = connection.pgconn
+    result = low.exec_(query.as_bytes(connection))
+    if result.status != pq.ExecStatus.COPY_OUT:
+        raise psycopg.errors.error_from_result(result)
+    head, whole = _HEADER_BYTES, False
+    try:
+        while (got := low.get_copy_data(0))[0] >= 0:
+            row = bytes(got[1])[head:]
+            head = 0
+            if row and row != _END:
+                yield row
+        whole = True
+    finally:
+        if not whole:  # whoever reads has seen enough
+            low.get_cancel().cancel()
+            while low.get_copy_data(0)[0] >= 0:
+                pass
+        while (end := low.get_result()) is not None:
+            if whole and end.status == pq.ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(end)
+
+
+def blocks(connection: Connection, chain: str, start: int, end: int) -> Generator[Block, None, None]:
+    """Records start ≤ n < end up to each multiple of 256, with the stored tile of level 0 over them."""
+    query = _BLOCKS.format(
+        chain=sql.Literal(chain),
+        start=sql.Literal(start),
+        end=sql.Literal(end),
+        first=sql.Literal(start // TILE_WIDTH),
+        last=sql.Literal((end - 1) // TILE_WIDTH),
+    )
+    for row in copy_rows(connection, query):
+        hashes, place = _field(row, 2)
+        root, place = _field(row, place)
+        yield _records(row, place + 4), hashes, root
+
+
+def _field(row: bytes, place: int) -> tuple[bytes | None, int]:
+    (length,) = _LENGTH.unpack_from(row, place)
+    place += 4
+    return (None, place) if length < 0 else (row[place : place + length], place + length)
+
+
+def _records(row: bytes, place: int) -> Sequence[bytes]:
+    """The elements of a bytea[]: dimensions, flags, type, then length and lower bound; then each with its length."""
+    if not _LENGTH.unpack_from(row, place)[0]:
+        return []
+    length_at, end = _LENGTH.unpack_from, len(row)
+    place += 20
+    found = []
+    while place < end:
+        begin = place + 4
+        place = begin + length_at(row, place)[0]
+        found.append(row[begin:place])
+    return found
+
+
+class IndexTally:
+    """What the indexes hold, or should hold, of each chain: sums over keyed hashes of their rows, in any order.
+
+    `probes` are rows (chain, key, sequence) of the index of names that are to be looked up.
+
+    Two sets of rows with the same sums are the same, but for a chance of 2^-64 that nobody can improve who does not
+    know the key: Python's own hash of bytes is keyed, and `salt` is a further secret of this verification. Processes
+    must be forked from one another to share Python's key.
+    """
+
+    def __init__(self, salt: bytes) -> None:
+        self.salt = salt
+        self.probes: list[tuple[bytes, bytes, bytes]] = []
+        self.ids: dict[bytes, int] = {}
+        self.names: dict[bytes, int] = {}
+
+    def merge(self, ids: dict[bytes, int], names: dict[bytes, int]) -> None:
+        """Add the sums of another tally with the same salt."""
+        for mine, others in ((self.ids, ids), (self.names, names)):
+            for chain, total in others.items():
+                mine[chain] = mine.get(chain, 0) + total
+
+    def take(self) -> tuple[dict[bytes, int], dict[bytes, int]]:
+        """The sums since the last time."""
+        taken = self.ids, self.names
+        self.ids, self.names = {}, {}
+        return taken
+
+    def read_ids(self, connection: Connection, where: sql.Composable) -> None:
+        """Add rows of the index of ids."""
+        sums, salt = self.ids, self.salt
+        for row in copy_rows(connection, _IDS.format(where)):
+            chain = row[78:]
+            sums[chain] = sums.get(chain, 0) + hash(salt + row)
+
+    def read_names(self, connection: Connection, where: sql.Composable) -> None:
+        """Add rows of the index of names."""
+        sums, salt = self.names, self.salt
+        for row in copy_rows(connection, _NAMES.format(where)):
+            chain = row[38:]
+            sums[chain] = sums.get(chain, 0) + hash(salt + row)
+
+    def probe(self, connection: Connection, expected: "IndexTally") -> None:
+        """Add those rows of the index of names that were expected, looked up one by one: cheaper for a few entries."""
+        for chain in {item[0] for item in expected.probes}:
+            wanted = [(key, sequence) for name, key, sequence in expected.probes if name == chain]
+            keys = [UUID(bytes=key) for key, _ in wanted]
+            places = [int.from_bytes(sequence, "big") for _, sequence in wanted]
+            self.read_names(
+                connection, _AMONG.format(sql.Literal(chain.decode()), sql.Literal(keys), sql.Literal(places))
+            )
+
+
+class Expected:
+    """Port `Found` of a scan: adds to a tally the rows that must be there of one chain."""
+
+    def __init__(self, tally: IndexTally, chain: str, probes: "list[tuple[bytes, bytes, bytes]] | None" = None) -> None:
+        self._probes = probes
+        name = chain.encode()
+        self._tally, self._chain = tally, name
+        self._tail = b"\x00\x00\x00\x10", _LENGTH.pack(len(name)) + name
+        self._ids_head = tally.salt + b"\x00\x04\x00\x00\x00\x24"
+        self._names_head = tally.salt + b"\x00\x03\x00\x00\x00\x10"
+
+    def entries(self, ids: Sequence[bytes], sequences: Sequence[bytes], keys: Sequence[bytes]) -> None:
+        """Port `Found`."""
+        sha, head, (middle, tail) = sha256, self._ids_head, self._tail
+        total = sum(
+            [
+                hash(head + entry + b"\x00\x00\x00\x08" + sequence + middle + sha(key).digest()[:16] + tail)
+                for entry, sequence, key in zip(ids, sequences, keys, strict=True)
+            ]
+        )
+        self._tally.ids[self._chain] = self._tally.ids.get(self._chain, 0) + total
+
+    def names(self, sequence: bytes, key: bytes, names: Sequence[bytes]) -> None:
+        """Port `Found`."""
+        head, tail = self._names_head, b"\x00\x00\x00\x08" + sequence + self._tail[1]
+        keys = [sha256(name).digest()[:16] for name in set(names) if name != key]
+        total = sum([hash(head + item + tail) for item in keys])
+        self._tally.names[self._chain] = self._tally.names.get(self._chain, 0) + total
+        if self._probes is not None:
+            self._probes += [(self._chain, item, sequence) for item in keys]
