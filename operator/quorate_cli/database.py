@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import psycopg
 
+from quorate_cli.catalogue import findings
 from quorate_cli.output import CliError, UnreachableError
 from quorate_operator.errors import Stalled, Transient
 from quorate_operator.store.migrate import migrations
@@ -51,3 +52,4 @@ def describe(dsn: str) -> Iterator[tuple[str, str, str, str]]:
         lost = sum(head is None for head in heads)
         advice = "run `quorate audit verify`" if lost else ""
         yield "log", "failed" if lost else "ok", f"{len(heads)} chains, {entries} entries", advice
+        yield from findings(reader.connection)

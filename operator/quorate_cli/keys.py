@@ -26,6 +26,7 @@ class Purpose(StrEnum):
     RECOVERY = "recovery"
     LOG = "log"
     WITNESS = "witness"
+    INTAKE = "intake"
 
 
 _NOTE_ALGORITHM = {Purpose.LOG: ED25519, Purpose.WITNESS: COSIGNATURE}
@@ -35,8 +36,11 @@ def make_key(name: str, purpose: Purpose, directory: Path, *, file: str | None =
     """Make one key: `<file>.key` (0600) and `<file>.pub` in `directory`; its description, without the secret.
 
     Vote, Machine, admin and recovery keys are PKCS#8 PEM and 43 characters of base64; log and witness keys are C2SP
-    keys whose `name` is part of them (for a log: its origin, `<meshId>/<domain>`).
+    keys whose `name` is part of them (for a log: its origin, `<meshId>/<domain>`). The intake key is secret only: 64
+    hexadecimal digits in `intake.key`, without which entries that wait in the database could be forged there.
     """
+    if purpose is Purpose.INTAKE:
+        return _make_intake_key(name, directory)
     stem = file or name.replace("/", "-")
     if not stem or stem.startswith((".", "-")) or "/" in stem:
         raise BadInputError(f"key name {name!r}: must not be empty nor begin with a dot or a dash")
@@ -52,6 +56,16 @@ def make_key(name: str, purpose: Purpose, directory: Path, *, file: str | None =
     write_private(private, secret)
     private.with_suffix(".pub").write_text(public + "\n")
     return {"name": name, "purpose": purpose.value, "publicKey": public, "file": str(private)}
+
+
+def _make_intake_key(name: str, directory: Path) -> dict[str, Any]:
+    from quorate_operator.store.intake import KEY_FILE  # noqa: PLC0415 - psycopg is slow to import
+
+    if f"{name}.key" != KEY_FILE:
+        raise BadInputError(f"key name {name!r}: the intake key is called {KEY_FILE.removesuffix('.key')}")
+    path = directory / KEY_FILE
+    write_private(path, secrets.token_hex(32).encode() + b"\n")
+    return {"name": name, "purpose": Purpose.INTAKE.value, "publicKey": None, "file": str(path)}
 
 
 def read_public(directory: Path, stem: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from quorate.audit.catalogue import differences, partition_faults
+from quorate.audit.catalogue import CHANGED, RECORDED, SUBJECT, differences, partition_faults
 from quorate.audit.entry import Draft, Tether
 from quorate.canonical import canonical_bytes, digest_of_bytes, parse_json
 from quorate_operator.errors import Stalled
@@ -22,8 +22,6 @@ from quorate_operator.store.ports import Content, Log
 
 _log = logging.getLogger(__name__)
 SYSTEM = "system"
-SUBJECT = "system/catalogue"
-RECORDED, CHANGED = "system.catalogue.recorded", "system.catalogue.changed"
 REASON = "CatalogueChanged"
 MAX_NAMED = 20
 _MAX_SENTENCE = 300

@@ -22,6 +22,7 @@ ALSO = {
     "test_intake": [OLDEST],
     "test_guards": [*[*FOUND][1:2], OLDEST],
     "test_guards_watch": [OLDEST],
+    "test_guards_cli": [OLDEST],
     "test_roles": [*FOUND][1:2],
     "test_migrate": [*FOUND][1:2],
 }

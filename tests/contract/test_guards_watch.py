@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import psycopg
 import pytest
 
-from quorate_operator.catalogue import SUBJECT, CatalogueWatch
+from quorate.audit.catalogue import SUBJECT
+from quorate_operator.catalogue import CatalogueWatch
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.recorded import Recorded
 from tests.contract.server import Server

@@ -19,6 +19,9 @@ from typing import Any, NamedTuple
 from quorate.canonical import digest_of
 
 FORMAT = "quorate.dev/catalogue/v1"
+SUBJECT = "system/catalogue"
+"""Subject key of the entries about it, in chain `system`."""
+RECORDED, CHANGED = "system.catalogue.recorded", "system.catalogue.changed"
 VERSION = "version"
 """The property whose change alone says that something was changed and put back."""
 _PLACEHOLDER = "{partition}"

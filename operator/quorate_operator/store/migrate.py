@@ -136,6 +136,12 @@ def _step(connection: psycopg.Connection, target: int | None) -> int | None:
         return migration.version
 
 
+def has_guard(dsn: str) -> bool:
+    """Whether this version's guard against DDL is installed and fires always."""
+    with psycopg.connect(dsn, connect_timeout=10) as connection:
+        return connection.execute(_GUARD).fetchone() == (digest_of_bytes(guard_text().encode()),)
+
+
 def guard_text() -> str:
     """The SQL of the guard against DDL."""
     return files("quorate_operator.store").joinpath("guard.sql").read_text(encoding="utf-8")
