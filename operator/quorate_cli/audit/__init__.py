@@ -2,6 +2,7 @@
 
 import typer
 
+from quorate_cli.audit.archive import archive, erase, prune
 from quorate_cli.audit.catalogue import app as catalogue_app
 from quorate_cli.audit.export import export
 from quorate_cli.audit.log import log
@@ -12,7 +13,8 @@ from quorate_cli.audit.verify import EXIT, verify
 
 __all__ = ["EXIT", "app"]
 app = typer.Typer(no_args_is_help=True, help="Verify the log and search it.")
-for _command in (verify, log, report, prove, export):
+for _command in (verify, log, report, prove, export, prune, erase):
     app.command()(_command)
+app.add_typer(archive, name="archive")
 app.add_typer(quarantine_app, name="quarantine")
 app.add_typer(catalogue_app, name="catalogue")
