@@ -70,9 +70,10 @@ def parse_entry(text: str) -> UUID | Place:
 async def _from_database(dsn: str, wanted: UUID | Place) -> ProofBundle:
     async with opened(dsn) as log:
         chain, sequence, record = await _find(log, wanted)
-        note = newest_over(await log.checkpoints(chain), sequence)
-        if note is None:
+        notes = await log.checkpoints(chain, sequence + 1)
+        if not notes:
             raise CliError(f"no signed checkpoint covers entry {sequence} of {chain} yet; try again after the next one")
+        note = notes[-1]
         size = parse_checkpoint(parse_note(note).text).size
         _, path = await log.inclusion_proof(chain, sequence, size)
         return ProofBundle(record, TlogProof(sequence, tuple(path), note))
@@ -88,13 +89,6 @@ async def _find(log: "PostgresLog", wanted: UUID | Place) -> tuple[str, int, byt
     async for entry in log.entries(chain, sequence, sequence + 1):
         return chain, sequence, entry.record
     raise CliError(f"chain {chain} has no entry {sequence} in this database")
-
-
-def newest_over(notes: list[str], sequence: int) -> str | None:
-    """The last of the notes, in ascending size, that covers the entry."""
-    if not notes or parse_checkpoint(parse_note(notes[-1]).text).size <= sequence:
-        return None
-    return notes[-1]
 
 
 def _from_files(place: str, wanted: UUID | Place) -> ProofBundle:
