@@ -147,6 +147,24 @@ def log_keys(revision: DomainRevision) -> list[VerifierKey]:
     return [parse_verifier_key(text) for text in revision.log_keys]
 
 
+def required_witnesses(view: View, chain: str) -> int:
+    """How many witnesses the AuditCheckpoints of a chain ask for."""
+    wanted = [obj["spec"] for obj in view.all("AuditCheckpoint") if obj["spec"]["chain"] == chain]
+    return max((spec.get("requireWitnesses") or 0 for spec in wanted), default=0)
+
+
+def cosigned_by(note: str, keys: Sequence[VerifierKey], members: Mapping[VerifierKey, str], needed: int) -> str:
+    """The note with the log's signature and the first cosignatures of `needed` members; NoteError if it has fewer."""
+    verified = verify_note(note, keys, members)
+    first: dict[str, SignatureLine] = {}
+    for item in verified.cosignatures:
+        if len(first) < needed:
+            first.setdefault(members[item.key], item.line)
+    if len(first) < needed:
+        raise NoteError(f"{len(first)} of {needed} witnesses cosigned it")
+    return str(verified.signed_by(keys).extended(first.values()))
+
+
 def leases_of(view: View, chain: str) -> list[Obj]:
     """The Leases in which witnesses show what they cosigned of a chain."""
     name = f"{COSIGNATURE_PREFIX}{chain.partition('/')[2]}"

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from quorate.audit.checkpoint import CheckpointError, open_checkpoint
+from quorate.audit.note import NoteError
 from quorate.canonical import canonical_bytes, digest_of_bytes
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
 from quorate.proposals.bundle import Bundle, parse_bundle
 from quorate.proposals.proof import ChainProof, ProvenEntry, build_proof
+from quorate_operator.reconcile.cosignatures import cosigned_by, required_witnesses, witness_keys
 from quorate_operator.reconcile.docket import Docket
+from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.reconcile.projection import project
 from quorate_operator.reconcile.proposal_gathered import Gathered
 from quorate_operator.reconcile.protocol import Context
@@ -44,7 +47,8 @@ async def _prove(evidence: bytes, docket: Docket, context: Context) -> bytes | N
         if {str(entry_id) for entry_id in entries} != ids:
             return None
         ordered = sorted(entries.values(), key=lambda item: item.sequence)
-        proof = await _chain(chain, ordered, _log_keys(bundle, chain), context)
+        constitution = next(item for item in docket.constitutions.values() if item.chain == chain)
+        proof = await _chain(ordered, _log_keys(bundle, chain), constitution, context)
         if proof is None:
             return None
         chains.append(proof)
@@ -59,16 +63,20 @@ def _log_keys(bundle: Bundle, chain: str) -> list[VerifierKey]:
 
 
 async def _chain(
-    chain: str, entries: Sequence[Recorded], keys: Sequence[VerifierKey], context: Context
+    entries: Sequence[Recorded], keys: Sequence[VerifierKey], constitution: Constitution, context: Context
 ) -> ChainProof | None:
-    """By the first checkpoint that covers all entries, so that the proof is the same whenever it is made."""
-    for note in await context.log.checkpoints(chain):
+    """By the first checkpoint that covers all entries and has the witnesses that are asked for, and no others.
+
+    So the proof is the same whenever it is made.
+    """
+    chain, members = constitution.chain, witness_keys(constitution.latest)
+    needed = required_witnesses(context.view, chain)
+    for kept in await context.log.checkpoints(chain, entries[-1].sequence + 1):
         try:
+            note = cosigned_by(kept, keys, members, needed)
             size = open_checkpoint(note, keys, origin=chain).size
-        except CheckpointError:
-            continue  # signed by a key that the domain does not know
-        if entries[-1].sequence >= size:
-            continue
+        except (CheckpointError, NoteError):
+            continue  # signed by a key that the domain does not know, or too few witnesses
         proven = []
         for entry in entries:
             _, path = await context.log.inclusion_proof(chain, entry.sequence, size)
