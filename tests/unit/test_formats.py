@@ -22,10 +22,12 @@ from quorate.identity.statements import (
     heartbeat_statement,
     proposal_statement,
     recovery_statement,
+    resume_statement,
     trust_domain_statement,
     vote_statement,
 )
 from quorate.identity.vkey import parse_verifier_key
+from quorate.trust.attestations import check_attestation_form
 from quorate.trust.domain import AcceptedRevision, DomainHistory, DomainRevision, parse_domain
 from quorate.trust.heartbeat import judge_heartbeat
 from quorate.trust.revisions import announcement_verdict, check_revision, signers
@@ -34,7 +36,7 @@ DOCS = Path(__file__).resolve().parents[2] / "docs"
 # The log's page goes on with the example of formats.md, so names are unique on both.
 PAGE = "\n".join((DOCS / name).read_text(encoding="utf-8") for name in ("formats.md", "audit-format.md"))
 MESH, DOMAIN = "mesh.example", "fleet"
-EXAMPLES = ("trustdomain", "proposal", "removal", "vote", "act", "attestation", "heartbeat", "recovery")
+EXAMPLES = ("trustdomain", "proposal", "removal", "vote", "act", "attestation", "heartbeat", "recovery", "resume")
 KIND = {name: "proposal" if name == "removal" else name for name in EXAMPLES}
 PROPOSAL_NAMES = {"proposal": "lower-ceiling", "removal": "drop-warning"}
 
@@ -95,6 +97,8 @@ def by_code(name: str) -> Statement:
             return attestation_statement(MESH, spec)
         case "heartbeat":
             return heartbeat_statement(MESH, DOMAIN, spec)
+        case "resume":
+            return resume_statement(spec)
         case _:
             return recovery_statement(MESH, DOMAIN, spec)
 
@@ -233,6 +237,14 @@ def test_cancellation_travels_in_an_attestation() -> None:
     assert attestation_statement(MESH, spec).verify(seed("bob").public_key().public_bytes_raw(), spec["signature"])
 
 
+def test_resumption_travels_in_an_attestation() -> None:
+    """The statement of a Resume has the form that is judged, and its member's Vote key signed it."""
+    spec = obj("attestation Resume")
+    assert set(spec["statement"]) == set(obj("object resume")) - {"keyName", "at", "signature"}
+    check_attestation_form(spec)
+    assert attestation_statement(MESH, spec).verify(seed("bob").public_key().public_bytes_raw(), spec["signature"])
+
+
 def hashed(text: str) -> bytes:
     return bytes.fromhex(text.removeprefix("sha256:"))
 
@@ -266,6 +278,7 @@ def test_every_block_is_checked() -> None:
     known |= {
         "attestation Recovery",
         "attestation CancelRecovery",
+        "attestation Resume",
         "lease",
         "electorate",
         "contract",

@@ -5,20 +5,21 @@ cosigned, and the quarantine if the chain is stopped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quorate.api.audit_checkpoint import Verify
 from quorate.api.conditions import ConditionType, Observation, Reason, observe
 from quorate.api.manifests import COSIGNATURE_PREFIX
 from quorate.api.resource import API_VERSION
-from quorate.audit.checkpoint import Checkpoint, CheckpointError, parse_checkpoint
+from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint
 from quorate.audit.note import NoteError, parse_note
 from quorate.audit.quarantine import MAX_MESSAGE, Quarantine, needs_finding
 from quorate.audit.verify import StoredHead, Verdict
 from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.outside import LogKeys
 from quorate_operator.reconcile.cosignatures import Cosignatures, Witnessed
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
@@ -46,7 +47,8 @@ class Gathered:
     """An AuditCheckpoint with the newest note of its chain, and the chain's head; None: there is none.
 
     `quarantines` are all of the chain, `result` is its last verification, `refused` why it does not go on although that
-    is signed, `witnessed` what witnesses of the domain say of the note.
+    is signed, `witnessed` what witnesses say of the note. `kept`: the status shows a signed checkpoint that
+    the database does not continue; it may be all that proves it, so it stays.
     """
 
     obj: Obj
@@ -55,6 +57,7 @@ class Gathered:
     result: Verified | None = None
     refused: str | None = None
     witnessed: Witnessed = field(default_factory=Witnessed)
+    kept: bool = False
 
     @property
     def note(self) -> str | None:
@@ -97,7 +100,7 @@ class AuditCheckpoints:
             chain = obj["spec"]["chain"]
             status = obj.get("status") or {}
             shown = read_result(obj) if status.get("result") else None
-            found[key] = Gathered(
+            gathered = Gathered(
                 obj,
                 heads.get(chain),
                 tuple(item for item in quarantines if item.chain_id == chain),
@@ -105,13 +108,25 @@ class AuditCheckpoints:
                 context.refused.get(chain),
                 await self._cosignatures.gather(chain, context, status),
             )
+            kept = _contradicts(gathered) and await self._is_ours(gathered, context)
+            found[key] = replace(gathered, kept=kept)
         return found
+
+    async def _is_ours(self, gathered: Gathered, context: Context) -> bool:
+        """Whether a key of the log signed what the status shows."""
+        chain, status = gathered.obj["spec"]["chain"], gathered.obj["status"]
+        keys = await LogKeys(context, self._cosignatures.domains)([chain])
+        try:
+            open_checkpoint(status["note"], keys[chain], origin=chain)
+        except CheckpointError:
+            return False
+        return True
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Show the newest note, the last verification, the cosignatures and the quarantine."""
         checkpoint = None if gathered.note is None else _open(gathered.note)
         fields = {**fields_of(gathered.result), "quarantine": _quarantine(gathered)}
-        if checkpoint is not None:
+        if checkpoint is not None and not gathered.kept:
             fields |= _signed(gathered, checkpoint)
         observations = [*_ready(gathered, checkpoint), condition_of(gathered.result)]
         status = status_with(gathered.obj, fields, observations, now=now)
@@ -125,6 +140,16 @@ def _of_lease(obj: Obj, view: View) -> Sequence[Key]:
     domain = name.removeprefix(COSIGNATURE_PREFIX)
     chains = [(key, (view.get(key) or {})["spec"]["chain"]) for key in view.keys("AuditCheckpoint")]
     return [key for key, chain in chains if chain.partition("/")[2] == domain]
+
+
+def _contradicts(gathered: Gathered) -> bool:
+    """Whether the status shows a checkpoint that the newest one may not replace, unless a stranger wrote it there."""
+    note = (gathered.obj.get("status") or {}).get("note")
+    shown, newest = note and _open(note), gathered.note and _open(gathered.note)
+    if not shown or not newest or shown == newest:
+        return False
+    given_up = any(shown in item.lost for item in gathered.quarantines)
+    return not given_up and (gathered.quarantine is not None or shown.size >= newest.size)
 
 
 def _signed(gathered: Gathered, checkpoint: Checkpoint) -> dict[str, Any]:
