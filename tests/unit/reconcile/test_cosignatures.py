@@ -210,3 +210,23 @@ async def test_everything_that_witnesses_show_is_told(town: Watched) -> None:
     told = told_by_leases(town.view.all("Lease"))
     assert [item.note for item in told] == [town.cosigned(note, W1), conflict.older, conflict.newer]
     assert {item.chain for item in told} == {CHAIN}
+
+
+async def test_a_proof_has_the_witnesses_that_are_asked_for(town: Watched) -> None:
+    """A proof waits for the cosignatures that the AuditCheckpoint of its log wants, and stays the same then."""
+    proposal = town.propose()
+    await town.settle()
+    for who in ("m0", "m1", "m2", "m3", "w1", "w2"):
+        town.vote(proposal, who, "Approve")
+    await town.settle(103)
+    assert town.status(proposal)["outcome"] == "Executed"
+    note = await town.sign()
+    await town.show("w1", town.cosigned(note, W1))
+    assert "proofRef" not in town.status(proposal)
+    await town.show("w2", town.cosigned(note, W2, W1))
+    proof = town.status(proposal)["proofRef"]
+    assert W1.name in town.content(proof).decode() and W2.name in town.content(proof).decode()
+    await town.show("w3", town.cosigned(note, SPARE))
+    await town.restart()
+    await town.settle()
+    assert town.status(proposal)["proofRef"] == proof
