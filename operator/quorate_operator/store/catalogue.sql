@@ -120,4 +120,5 @@ SELECT 'state', 'server', '', to_jsonb(current_setting('server_version'))
 UNION ALL
 SELECT 'state', 'superuser', '', to_jsonb(rolsuper) FROM pg_roles WHERE rolname = current_user
 UNION ALL
-SELECT 'state', 'pgaudit', '', to_jsonb(coalesce(nullif(current_setting('pgaudit.log', true), ''), 'none') <> 'none')
+-- A setting of a library that is not loaded is not in pg_settings, whatever somebody wrote into it.
+SELECT 'state', 'pgaudit', '', to_jsonb(EXISTS (SELECT FROM pg_settings WHERE name = 'pgaudit.log' AND setting <> 'none'))
