@@ -14,12 +14,14 @@ import pytest
 from quorate.audit.checkpoint import open_checkpoint
 from quorate.audit.merkle import verify_inclusion
 from quorate.audit.record import Record, leaf_hash
+from quorate.audit.verify import Verdict
 from quorate.canonical import digest_of, parse_json
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled, Transient
 from quorate_operator.store.archive import Archive
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.prune import STEPS, Rules, plan, stored_prunes
+from quorate_operator.verification import ChainRequest, verify_database
 from tests.contract.archiving import CHAIN, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow, observed
 from tests.contract.server import Server
 
@@ -234,3 +236,15 @@ async def test_the_log_goes_on_after_a_prune(store: PostgresStore, dsns: tuple[s
     with pytest.raises(Stalled) as refused:
         await store.log.append(CHAIN, [replace(observed(22, now), previous=kept.entry_id)])
     assert refused.value.reason == "LogBehind"
+
+
+async def test_a_pruned_chain_verifies(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """What is left verifies from the prune point on, and a checkpoint proves what is gone."""
+    async with keeping(dsns[1], tmp_path) as pruner:
+        await pruner.prune(CHAIN, 0, RULES)
+        await pruner.prune(CHAIN, 1, RULES)
+    await fill(store, 700, 900)
+    request = ChainRequest(CHAIN, keys=(str(SIGNER.verifier),))
+    report = await asyncio.to_thread(verify_database, dsns[0], [request], workers=1)
+    assert (report.verdict, report.chains[0].checked) == (Verdict.UNANCHORED, 900 - 2 * WIDTH), report
+    assert report.chains[0].notes == [f"entries 0…{2 * WIDTH - 1} were pruned, proven by checkpoint"]
