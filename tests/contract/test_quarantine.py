@@ -218,6 +218,26 @@ async def test_a_head_unlocked_by_hand_leaves_a_row(
     await store.close()
 
 
+async def test_a_database_that_goes_back_under_a_running_process(postgres: Server, database: str) -> None:
+    """Who sealed more than the database now holds stops the chain at its next append, and seals nothing on top."""
+    store = PostgresStore(postgres.dsn(database, "operator"))
+    await store.open()
+    await store.take("test")
+    await store.log.append(CHAIN, [draft("a")])
+    await store.log.append(CHAIN, [draft("b")])
+    older = "size = 1, frontier = substring(frontier FOR 32)"
+    with psycopg.connect(postgres.dsn(database)) as connection:
+        connection.execute("ALTER TABLE quorate.chain_head DISABLE TRIGGER USER")
+        connection.execute(f"UPDATE quorate.chain_head SET {older}")
+        connection.execute("ALTER TABLE quorate.chain_head ENABLE ALWAYS TRIGGER head_grows")
+    with pytest.raises(Transient) as caught:
+        await store.log.append(CHAIN, [draft("c")])
+    assert caught.value.reason == "ChainQuarantined"
+    (found,) = await store.log.quarantines()
+    assert (found.cause, found.evidence) == (Cause.DATABASE_BEHIND, {"size": 1, "sealed": 2})
+    await store.close()
+
+
 def _keys(chain: str) -> list[VerifierKey]:
     return [SIGNER.verifier] if chain == CHAIN else []
 

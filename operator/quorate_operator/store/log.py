@@ -24,8 +24,9 @@ from quorate_operator.store.payload import placed
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import Connection, Database, check_term
 from quorate_operator.store.proofs import TileProofs
-from quorate_operator.store.quarantine import read_identity, read_quarantines, resume_chain, stop_chain
+from quorate_operator.store.quarantine import read_identity, read_quarantines, stop_chain
 from quorate_operator.store.recorded import Recorded
+from quorate_operator.store.resume import resume_chain
 from quorate_operator.store.sealer import MAX_WAITING, Sealer
 from quorate_operator.store.sealing import Sealing
 from quorate_operator.store.tiles import read_tiles

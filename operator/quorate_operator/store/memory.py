@@ -21,8 +21,8 @@ from quorate_operator.store.payload import place_of, placed
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import check_term
 from quorate_operator.store.proofs import TileProofs
-from quorate_operator.store.quarantine import not_quarantined
 from quorate_operator.store.recorded import Recorded
+from quorate_operator.store.resume import not_quarantined
 from quorate_operator.store.sealing import quarantined
 
 

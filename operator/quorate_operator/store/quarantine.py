@@ -1,23 +1,15 @@
-"""Quarantines in the database: raised and read; the resumption is sealed as any entry, in the next epoch."""
+"""Quarantines in the database: raised and read."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from quorate.audit.checkpoint import Checkpoint
-from quorate.audit.entry import Draft
-from quorate.audit.merkle import Frontier
 from quorate.audit.quarantine import Finding, Quarantine, lost_checkpoints
 from quorate.audit.record import Record
 from quorate.canonical import canonical_bytes, parse_json
 from quorate_operator.errors import Stalled
-from quorate_operator.store import statements as sql
-from quorate_operator.store.batch import Batch, Head, items_of
-from quorate_operator.store.lookup import recorded
 from quorate_operator.store.postgres import Connection, Database
-from quorate_operator.store.recorded import Recorded
-from quorate_operator.store.sealing import write
-from quorate_operator.store.tiles import read_edge
 
 _STOP = "SELECT quorate.stop_chain(%s, %s, %s, %s)"
 _IDENTITY = """
@@ -28,12 +20,6 @@ SELECT q.chain_id, q.number, q.cause, q.message, q.raised_at, q.epoch, q.size, q
        (SELECT e.record FROM quorate.audit_entry e WHERE e.chain_id = r.chain_id AND e.seq = r.seq)
 FROM quorate.quarantine q LEFT JOIN quorate.resumption r USING (chain_id, number) ORDER BY 1, 2
 """
-
-
-def not_quarantined(quarantine: Quarantine) -> Stalled:
-    """The error of a resumption that comes too late, or stands on another head."""
-    message = f"quarantine {quarantine.number} of chain {quarantine.chain_id} is not open, or its head is another"
-    return Stalled("NotQuarantined", message)
 
 
 async def stop_chain(database: Database, chain: str, finding: Finding) -> Quarantine | None:
@@ -79,23 +65,6 @@ async def read_identity(database: Database) -> dict[str, str]:
     except Stalled:
         return {}
     return {"systemIdentifier": str(system), "timeline": str(timeline)}
-
-
-async def resume_chain(database: Database, quarantine: Quarantine, draft: Draft, now: int) -> Recorded:
-    """`Log.resume`; `now` is Unix microseconds."""
-    chain = quarantine.chain_id
-    if found := (await recorded(database, [draft.entry_id])).get(draft.entry_id):
-        return found
-    rows = await database.read(sql.TIP, chain)
-    epoch, size, chain_hash, frontier, sealed_at, number = rows[0] if rows else (0, 0, b"", b"", 0, None)
-    if number != quarantine.number or (size, bytes(chain_hash)) != (quarantine.size, quarantine.head):
-        raise not_quarantined(quarantine)
-    head = Head(epoch + 1, size, bytes(chain_hash), Frontier.decode(size, frontier), sealed_at)
-    work = Batch(chain, head, recorded={}, subjects={}, now=now)
-    (placed,), _ = work.add(items_of([draft]))
-    edge = await read_edge(database, chain, size)
-    await write(database, chain, work, edge.extend([row.leaf for row in work.rows]), resumes=number)
-    return placed
 
 
 def lost_of(record: bytes) -> tuple[Checkpoint, ...]:

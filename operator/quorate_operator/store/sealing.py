@@ -7,10 +7,12 @@ nothing (migration 0005). No lock is held between reading and writing: what chan
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NoReturn
 
 import psycopg
 
 from quorate.audit.merkle import Frontier
+from quorate.audit.quarantine import Cause, Finding
 from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
 from quorate_operator.store import statements as sql
 from quorate_operator.store.arrays import bigint_array, bytea_array, uuid_array
@@ -18,6 +20,7 @@ from quorate_operator.store.batch import Batch, Head, now_micros
 from quorate_operator.store.intake import Waiting, judged
 from quorate_operator.store.lookup import key_bytes, last_ids, recorded_or_pruned
 from quorate_operator.store.postgres import Database, check_term
+from quorate_operator.store.quarantine import stop_chain
 from quorate_operator.store.recorded import Recorded
 from quorate_operator.store.sealer import MAX_BATCH, Pending, Placed
 from quorate_operator.store.tiles import Edge, FullTile, read_edge
@@ -91,6 +94,8 @@ class Sealing:
         self._known: set[str] = set()
         self._tips: dict[str, tuple[Head, Edge]] = {}
         """Head and edge that the last batch of a chain led to, written or on its way."""
+        self._durable: dict[str, int] = {}
+        """Size of each chain when this process last wrote to it."""
 
     async def waiting(self, chain: str) -> list[Waiting]:
         """The chain's oldest rows in the intake, at most a batch; rows of a forger alone are set aside: no chain."""
@@ -123,6 +128,7 @@ class Sealing:
             if isinstance(error, psycopg.Error):
                 raise Transient("Conflict", "the database refused the batch") from error
             raise
+        self._durable[chain] = work.start + len(work.rows)
 
     async def seal(self, chain: str, batch: Sequence[Pending]) -> None:
         """Port `Seal`: what is recorded is read first, so each append gets its own exact answer."""
@@ -144,6 +150,7 @@ class Sealing:
         if work.rows:
             full = edge.extend([row.leaf for row in work.rows])
             await write(self._database, chain, work, full, content=made.content, taken=made.taken)
+            self._durable[chain] = work.start + len(work.rows)
         else:
             await self._check_term()
         self._tips[chain] = work.head, edge
@@ -168,10 +175,19 @@ class Sealing:
         epoch, size, chain_hash, frontier, sealed_at, quarantine = rows[0]
         if quarantine is not None:
             raise quarantined(f"chain {chain} is in quarantine {quarantine}")
+        if size < self._durable.get(chain, 0):
+            await self._went_back(chain, size)
         head = Head(epoch, size, chain_hash, Frontier.decode(size, frontier), sealed_at)
         if known is not None and (known[0].size, known[0].chain) == (size, chain_hash):
             return head, known[1]
         return head, await read_edge(self._database, chain, size)
+
+    async def _went_back(self, chain: str, size: int) -> NoReturn:
+        """What was durable is gone: another database answers, a restored one or a replica that lagged."""
+        evidence = {"size": size, "sealed": self._durable.pop(chain)}
+        message = f"the database has {size} entries, this process sealed {evidence['sealed']}"
+        await stop_chain(self._database, chain, Finding(Cause.DATABASE_BEHIND, message, evidence))
+        raise quarantined(f"chain {chain} is in quarantine: {message}")
 
     async def _check_term(self) -> None:
         rows = await self._database.read(sql.TERM)
@@ -294,4 +310,4 @@ def refusal(error: psycopg.Error) -> OperatorError | None:
 
 def quarantined(message: str) -> Transient:
     """The stable error of audit.md, 9."""
-    return Transient("ChainQuarantined", f"{message}: nothing is sealed", retry_after=QUARANTINE_SECONDS)
+    return Transient("ChainQuarantined", f"{message}; nothing is recorded until it is resumed: `quorate audit quarantine show`", retry_after=QUARANTINE_SECONDS)
