@@ -1,6 +1,6 @@
 """Where cluster and database are: flags, environment, or a sandbox on this machine.
 
-Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`. The database:
+Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`, in a Pod its ServiceAccount. The database:
 `--dsn`, `--sandbox`, `QUORATE_DSN`, `QUORATE_SANDBOX`, then the sandbox to which the kubeconfig belongs.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from quorate_cli.cluster import Cluster
 from quorate_cli.output import BadInputError
-from quorate_operator.kube.connection import KubeconfigError, from_file
+from quorate_operator.kube.connection import KubeconfigError, from_file, in_cluster
 
 STATE_FILE = "sandbox.json"
 READER = "quorate_read"
@@ -56,10 +56,23 @@ def connect(kubeconfig: str | None = None, sandbox: str | None = None) -> Cluste
     Raises:
         BadInputError: the kubeconfig does not exist or cannot be used.
     """
-    path = find_kubeconfig(kubeconfig, sandbox)
+    try:
+        path = find_kubeconfig(kubeconfig, sandbox)
+    except BadInputError:
+        if sandbox or "KUBERNETES_SERVICE_HOST" not in os.environ:
+            raise
+        return _in_pod()
     try:
         return Cluster(from_file(path), namespace=_namespace(path), source=str(path))
     except (KubeconfigError, OSError, ValueError, KeyError) as error:
+        raise BadInputError(str(error)) from error
+
+
+def _in_pod() -> Cluster:
+    """With the ServiceAccount of the Pod that this runs in."""
+    try:
+        return Cluster(in_cluster(os.environ), source="the Pod's ServiceAccount")
+    except (KubeconfigError, OSError) as error:
         raise BadInputError(str(error)) from error
 
 
