@@ -1,7 +1,8 @@
 """Where cluster and database are: flags, environment, or a sandbox on this machine.
 
-Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`, in a Pod its ServiceAccount. The database:
-`--dsn`, `--sandbox`, `QUORATE_DSN`, `QUORATE_SANDBOX`, then the sandbox to which the kubeconfig belongs.
+Order for the kubeconfig: `--kubeconfig`, `--sandbox`, `KUBECONFIG`, `QUORATE_SANDBOX`, `~/.kube/config`, in a Pod its
+ServiceAccount. The database: `--dsn`, `--sandbox`, `QUORATE_DSN`, `QUORATE_SANDBOX`, then the sandbox to which the
+kubeconfig belongs.
 """
 
 import os
