@@ -218,7 +218,7 @@ def test_prove_says_what_cannot_be_proven(
 
 
 def test_export_is_what_stock_tools_read(filled: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An export verifies elsewhere, adds nothing twice, gives proofs without the database, and names what is unsigned."""
+    """An export verifies elsewhere, adds nothing twice, proves without the database, and names what is unsigned."""
     to = tmp_path / "export"
     assert run(["audit", "export", "--chain", CHAIN, "--to", str(to), "--dsn", filled]) == 0
     assert "600 entries written" in capsys.readouterr().err

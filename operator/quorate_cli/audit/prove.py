@@ -40,7 +40,7 @@ def prove(
         bundle = run(_from_database(find_dsn(dsn, sandbox, kubeconfig), wanted))
     else:
         bundle = _from_files(source, wanted)
-    proven = _examined(bundle)
+    proven = examined(bundle)
     if out is None:
         print(bundle.encode().decode(), end="")
     else:
@@ -69,14 +69,22 @@ def parse_entry(text: str) -> UUID | Place:
 
 async def _from_database(dsn: str, wanted: UUID | Place) -> ProofBundle:
     async with opened(dsn) as log:
-        chain, sequence, record = await _find(log, wanted)
-        notes = await log.checkpoints(chain, sequence + 1)
-        if not notes:
-            raise CliError(f"no signed checkpoint covers entry {sequence} of {chain} yet; try again after the next one")
-        note = notes[-1]
-        size = parse_checkpoint(parse_note(note).text).size
-        _, path = await log.inclusion_proof(chain, sequence, size)
-        return ProofBundle(record, TlogProof(sequence, tuple(path), note))
+        return await bundle_of(log, wanted)
+
+
+async def bundle_of(log: "PostgresLog", wanted: UUID | Place) -> ProofBundle:
+    """The bundle of an entry under the newest checkpoint; not examined.
+
+    Raises:
+        CliError: the entry is not there, or no checkpoint covers it.
+    """
+    chain, sequence, record = await _find(log, wanted)
+    notes = await log.checkpoints(chain, sequence + 1)
+    if not notes:
+        raise CliError(f"no signed checkpoint covers entry {sequence} of {chain} yet; try again after the next one")
+    size = parse_checkpoint(parse_note(notes[-1]).text).size
+    _, path = await log.inclusion_proof(chain, sequence, size)
+    return ProofBundle(record, TlogProof(sequence, tuple(path), notes[-1]))
 
 
 async def _find(log: "PostgresLog", wanted: UUID | Place) -> tuple[str, int, bytes]:
@@ -117,7 +125,7 @@ def _from_files(place: str, wanted: UUID | Place) -> ProofBundle:
     raise CliError(problem)
 
 
-def _examined(bundle: ProofBundle) -> Proven:
+def examined(bundle: ProofBundle) -> Proven:
     """What is handed out must prove: what was read may have been tampered with."""
     try:
         return examine_bundle(bundle)
