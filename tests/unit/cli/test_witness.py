@@ -19,9 +19,11 @@ from quorate.audit.witness_form import consistency_document, encode_conflict, pa
 from quorate.identity.vkey import COSIGNATURE, SignerKey
 from quorate_cli.main import run
 from quorate_cli.output import BadInputError, CliError
+from quorate_cli.place import connect
 from quorate_cli.witness.attend import Round, Witness
 from quorate_cli.witness.memory import Memory
 from quorate_cli.witness.trust import Trusted
+from quorate_operator.kube import connection
 from quorate_operator.kube.resources import CONFLICT_ANNOTATION, COSIGNED_ANNOTATION
 from tests.unit.audit.test_witness import KEYS, LOG, ORIGIN, leaves, note, offer
 
@@ -315,3 +317,18 @@ def test_a_log_key_is_no_witness_key(tmp_path: Path) -> None:
         file.chmod(0o600)
         with pytest.raises(BadInputError):
             read_witness_key(str(file))
+
+
+def test_in_a_pod_its_service_account_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a kubeconfig the Pod's ServiceAccount is used, elsewhere the lack is named."""
+    with pytest.raises(BadInputError, match="no cluster"):
+        connect()
+    account = tmp_path / "account"
+    account.mkdir()
+    monkeypatch.setattr(connection, "_SERVICE_ACCOUNT", account)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    with pytest.raises(BadInputError, match="no ServiceAccount token"):
+        connect()
+    for name in ("token", "ca.crt"):
+        (account / name).write_text(name)
+    assert connect().source == "the Pod's ServiceAccount"
