@@ -1,6 +1,6 @@
 # Every target installs what it needs into .venv; `make demo` and `make test` are a newcomer's whole set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check fmt generate lock bench clean
+.PHONY: help demo test test-long test-nightly check fmt generate lock bench clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -27,6 +27,9 @@ test: .venv/.installed ## Every test (real API server, real Postgres)
 
 test-long: .venv/.installed ## The long chaos runs too
 	$(PYTEST)
+
+test-nightly: .venv/.installed ## The long chaos runs alone: 200 times kill -9, and others
+	$(PYTEST) -m long
 
 check: .venv/.installed ## Formatting, lint, types, layers, generated files
 	$(BIN)/ruff format --check .
