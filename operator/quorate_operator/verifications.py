@@ -112,6 +112,7 @@ class Verifications:
 
     async def turn(self) -> None:
         """Do what is due: at most one full verification, so that what came since waits for one at the most."""
+        self.restore(self._objects())
         await self._plan()
         demands = {obj["spec"]["chain"]: obj["spec"].get("verify") for obj in self._objects()}
         grown = [chain for chain in self._grown if demands.get(chain) != Verify.NONE]
@@ -144,7 +145,10 @@ class Verifications:
             raise
         for head in heads:
             night = self._night(head.chain_id, now)
-            if everything or self._nights.get(head.chain_id, night) != night:
+            done = self.results.get(head.chain_id)
+            # A new leader does what was missed while nobody led.
+            last = night if done is None or done.full_at is None else self._night(head.chain_id, done.full_at)
+            if everything or self._nights.get(head.chain_id, last) != night:
                 self._full[head.chain_id] = None
             self._nights[head.chain_id] = night
 

@@ -310,4 +310,5 @@ def refusal(error: psycopg.Error) -> OperatorError | None:
 
 def quarantined(message: str) -> Transient:
     """The stable error of audit.md, 9."""
-    return Transient("ChainQuarantined", f"{message}; nothing is recorded until it is resumed: `quorate audit quarantine show`", retry_after=QUARANTINE_SECONDS)
+    rule = "nothing is recorded until it is resumed: `quorate audit quarantine show`"
+    return Transient("ChainQuarantined", f"{message}; {rule}", retry_after=QUARANTINE_SECONDS)
