@@ -17,6 +17,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from quorate.api.conditions import Observation
 from quorate_operator.checkpoints import Checkpoints
 from quorate_operator.config import Config
 from quorate_operator.election import Election
@@ -40,6 +41,7 @@ from quorate_operator.view import View
 if TYPE_CHECKING:
     from quorate_operator.custody import Custody
     from quorate_operator.publication import Publication
+    from quorate_operator.retention import Archived
     from quorate_operator.store.drain import Backlog
     from quorate_operator.store.guards import Catalogue
     from quorate_operator.store.ports import Content, Log
@@ -72,6 +74,10 @@ class Store(Protocol):
 
     async def identity(self) -> Mapping[str, str]:
         """What tells this database from another: {systemIdentifier, timeline}; empty where it may not be read."""
+        ...
+
+    async def partitions_ahead(self) -> int | None:
+        """How many partitions are ready behind the last entry, of the chain with the fewest; None in memory."""
         ...
 
     @property
@@ -202,20 +208,27 @@ class Operator:
         before = custody.before_checkpoint
         return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed, before)
 
-    def _publication(self, store: Store) -> "Publication | None":
+    def _publication(self, store: Store, custody: "Custody") -> "Publication | None":
         from quorate_operator.publication import Publication  # noqa: PLC0415 - see _import_early
         from quorate_operator.store.files import open_files  # noqa: PLC0415 - as above
 
-        return Publication(store.log, open_files(self.config.publish)) if self.config.publish else None
+        if not self.config.publish:
+            return None
+        return Publication(store.log, open_files(self.config.publish), custody.doubt)
 
-    def _custody(self, store: Store, client: Client, view: View) -> "tuple[Context, Custody]":
+    def _custody(self, store: Store, client: Client, view: View) -> "tuple[Context, Custody, dict[str, Archived]]":
         from quorate_operator.custody import Custody  # noqa: PLC0415 - see _import_early
 
         results: dict[str, Verified] = {}
         refused: dict[str, str] = {}
-        context = Context(view, client, store.log, store.content, self.config, self.clock, results, refused)
+        guarded: dict[str, Observation] = {}
+        archived: dict[str, Archived] = {}
+        context = Context(
+            view, client, store.log, store.content, self.config, self.clock, results, refused, guarded, archived
+        )
         engine = Subprocess(self.config.dsn)
-        return context, Custody(context, client, engine, store.identity, store.catalogue, results, refused)
+        custody = Custody(context, client, engine, store.identity, store.catalogue, results, refused, guarded)
+        return context, custody, archived
 
     async def _lead(
         self,
@@ -227,15 +240,16 @@ class Operator:
         stop: asyncio.Event,
     ) -> None:
         from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _import_early
+        from quorate_operator.retention import retention_of  # noqa: PLC0415 - as above
 
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
-        context, custody = self._custody(store, client, view)
+        context, custody, archived = self._custody(store, client, view)
         # Before anything can be sealed: a database that is not what it was must not be built upon.
         await custody.compare()
         metrics.TERM.set(await store.take(election.identity))
         reconcilers = self.reconcilers()
         routes = Routes(reconcilers, view)
-        publication = self._publication(store)
+        publication = self._publication(store, custody)
         applier = Applier(
             client=client,
             log=store.log,
@@ -255,6 +269,9 @@ class Operator:
         resync = Resync(client, view, planner, health)
         watch = watching.Watch(view, routes, planner, health, resync.request)
         checkpoints = self._checkpoints(store, client, view, planner, custody, publication)
+        retention = retention_of(
+            context, archived, lambda chain: planner.mark(keys_of(view, chain)), store.partitions_ahead
+        )
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
         parts = {
             "planner": asyncio.create_task(planner.run(), name="planner"),
@@ -264,6 +281,7 @@ class Operator:
             "checkpoints": asyncio.create_task(checkpoints.run(), name="checkpoints"),
             "gauges": asyncio.create_task(_gauges(view, store, health), name="gauges"),
             **{name: asyncio.create_task(part, name=name) for name, part in custody.parts().items()},
+            "retention": asyncio.create_task(retention.run(), name="retention"),
             **({} if publication is None else {"publication": asyncio.create_task(publication.run())}),
             "stop": asyncio.create_task(stop.wait(), name="stop"),
         }
@@ -298,6 +316,7 @@ def _import_early() -> None:
         "quorate_operator.handlers.watch",
         "quorate_operator.reconcile.registry",
         "quorate_operator.custody",
+        "quorate_operator.retention",
     ):
         loop.run_in_executor(None, importlib.import_module, module)
 

@@ -10,13 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from quorate.api.conditions import Observation, Reason
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.quarantine import SYSTEM, Finding
-from quorate_operator.catalogue import REASON as CATALOGUE_CHANGED
 from quorate_operator.catalogue import CatalogueWatch
 from quorate_operator.config import Config
 from quorate_operator.engine import Engine
-from quorate_operator.errors import Conflict, Fatal, OperatorError
+from quorate_operator.errors import Conflict, Fatal, OperatorError, Stalled
 from quorate_operator.kube.client import Client
 from quorate_operator.kube.events import Recorder
 from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key
@@ -50,6 +50,7 @@ class Custody:
         catalogue: of the database; None where there is none, as in memory.
         results: `context.results`.
         refused: `context.refused`.
+        guarded: `context.guarded`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Custody:
         catalogue: Catalogue | None,
         results: dict[str, Verified],
         refused: dict[str, str],
+        guarded: dict[str, Observation],
     ) -> None:
         self._context, self._client, self._identity = context, client, identity
         self._planner: Planner | None = None
@@ -81,6 +83,7 @@ class Custody:
             clock=context.clock,
             at=context.config.verify_at,
         )
+        self._guarded = guarded
         self._catalogue = None
         if catalogue is not None:
             told, force = self._catalogue_event, self.verifications.force
@@ -136,6 +139,11 @@ class Custody:
             _log.warning("the database is not recorded: %s", error.message, extra={"reason": error.reason})
         await self._look_at_catalogue()
 
+    async def doubt(self, chain: str, error: Stalled) -> None:
+        """What is published of a chain is not continued: either may be wrong, so the chain is verified."""
+        del error
+        self.verifications.force(chain)
+
     def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs while the operator leads."""
         return {"verifications": self.verifications.run(), "resumptions": self.resumptions.run()}
@@ -173,6 +181,10 @@ class Custody:
             raise
         except OperatorError as error:
             _log.warning("the catalogue was not compared: %s", error.message, extra={"reason": error.reason})
+        standing = self._catalogue.standing
+        if standing is not None and self._guarded.get(SYSTEM) != standing:
+            self._guarded[SYSTEM] = standing
+            self._mark(SYSTEM)
 
     def _catalogue_event(self, message: str) -> bool:
         """Tell of a changed catalogue on the AuditCheckpoint of `system`; false while there is none."""
@@ -180,7 +192,7 @@ class Custody:
         objects = [view.get(key) for key in keys_of(view, SYSTEM)] if self._recorder is not None else []
         for obj in objects:
             if obj is not None and self._recorder is not None:
-                self._recorder.record(obj, "Warning", CATALOGUE_CHANGED, message[:1024])
+                self._recorder.record(obj, "Warning", Reason.CATALOGUE_CHANGED, message[:1024])
         return bool(objects)
 
     def _changed(self, chain: str) -> None:

@@ -49,10 +49,10 @@ async def test_it_ends_with_the_operator(postgres_dsn: str) -> None:
     """Cancelled, its process is killed; it had a low priority."""
     before = children()
     task = asyncio.create_task(Subprocess(postgres_dsn).verify([ChainRequest(CHAIN)]))
-    while not (started := children() - before):
+    while not (started := children() - before):  # noqa: ASYNC110 - of another process, there is no event
         await asyncio.sleep(0)
     (pid,) = started
-    while os.getpriority(os.PRIO_PROCESS, pid) != NICENESS:
+    while os.getpriority(os.PRIO_PROCESS, pid) != NICENESS:  # noqa: ASYNC110 - as above
         await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from quorate.audit.quarantine import RESUMED
+from quorate.audit.quarantine import RAISED, RESUMED
 from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
@@ -130,7 +130,7 @@ def test_one_changed_byte(mesh: Sandbox, quorate: Call, tmp_path: Path) -> None:
     sign(quorate, fleet, "alice")
     wait_for("the same signer", lambda: reasons(fleet) == ["Accepted"] * 2)
     sign(quorate, fleet, "bob")
-    wait_for("the refusal", lambda: "full verification says Tampered" in message(fleet), 40)
+    wait_for("the refusal", lambda: "full verification says Tampered" in message(checkpoint(fleet)), 40)
     assert size_of(mesh, fleet.chain) == size
 
     flip(mesh, fleet.chain, 1)
@@ -154,9 +154,9 @@ def failed(fleet: Fleet) -> bool:
     return condition(checkpoint(fleet), "Verified") == ("False", "VerificationFailed")
 
 
-def message(fleet: Fleet) -> str:
+def message(obj: Obj) -> str:
     """The message of Ready."""
-    conditions = checkpoint(fleet)["status"]["conditions"]
+    conditions = obj["status"]["conditions"]
     return next(str(item["message"]) for item in conditions if item["type"] == "Ready")
 
 
@@ -250,3 +250,19 @@ def test_the_third_quarantine_of_a_day(mesh: Sandbox, quorate: Call, tmp_path: P
     assert "quarantine" in checkpoint(fleet)["status"]
     sign(quorate, fleet, "bob", "--finding", "three drills in a row")
     wait_for("the resumption", lambda: "quarantine" not in checkpoint(fleet)["status"], 60)
+
+
+def test_system_is_stopped_alone(mesh: Sandbox, quorate: Call, tmp_path: Path) -> None:
+    """With `system` stopped a domain is founded all the same; the installation's key lets it go on, no other."""
+    with psycopg.connect(mesh.dsn()) as connection:
+        connection.execute("SELECT quorate.stop_chain('system', 'SplitView', 'told by hand', '{}')")
+    shown = lambda: mesh.admin().find("AuditCheckpoint", "system") or {}  # noqa: E731
+    wait_for("the quarantine", lambda: (shown().get("status") or {}).get("quarantine"), 40)
+    fleet = founded(mesh, tmp_path / "fleet")
+    code, _, err = quorate("audit", "quarantine", "resume", "system", "--key", fleet.folder / "keys" / "alice.key")
+    assert code == 0, err
+    wait_for("the refusal", lambda: "is not that of" in message(shown()), 20)
+    code, _, err = quorate("audit", "quarantine", "resume", "system", "--key", mesh.log_keys / "system.key")
+    assert code == 0, err
+    wait_for("the resumption", lambda: "quarantine" not in shown()["status"], 60)
+    wait_for("its entries", lambda: {RAISED, RESUMED} <= system_events(mesh), 20)

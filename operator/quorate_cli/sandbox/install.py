@@ -6,7 +6,9 @@ from typing import Any
 
 from quorate.api.crd import custom_resource_definitions
 from quorate.api.manifests import admission, rbac
+from quorate.audit.quarantine import SYSTEM
 from quorate_cli.cluster import Cluster, RefusedError
+from quorate_cli.keys import Purpose, make_key
 from quorate_cli.sandbox import postgres
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
@@ -115,6 +117,8 @@ def install_database(layout: Layout) -> None:
         migrate.migrate(dsn)
         migrate.create_login(dsn, OPERATOR_ROLE)
         intake.make_key(layout.state / "log-keys")
+        if not (layout.state / "log-keys" / f"{SYSTEM}.key").exists():
+            make_key(SYSTEM, Purpose.LOG, layout.state / "log-keys")
     except OperatorError as error:
         raise SandboxError(str(error)) from None
     postgres.allow_logins(layout, migrate.ROLES)
