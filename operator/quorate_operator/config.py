@@ -9,6 +9,7 @@ from pathlib import Path
 from quorate.canonical import is_digest
 
 _PIN = re.compile(r"[^/=]+/[^/=]+")
+_ARCHIVE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 class ConfigError(ValueError):
@@ -36,6 +37,8 @@ class Config:
     """Directory or URL where the log is published; empty: nowhere."""
     verify_at: int = 2 * 3600
     """Seconds after midnight UTC from which the whole log is verified by night."""
+    archives: Mapping[str, Path] = field(default_factory=dict)
+    """Directory of each archive that an AuditCheckpoint may name."""
     retention_days: int = 90
     identity: str = ""
     """Holder identity in the Lease; empty: host name and process id."""
@@ -63,6 +66,17 @@ def _pins(values: Sequence[str]) -> dict[str, str]:
         if pins.setdefault(domain, digest) != digest:
             raise ConfigError(f"--pin {value!r}: {domain} is already pinned to {pins[domain]}")
     return pins
+
+
+def _archives(values: Sequence[str]) -> dict[str, Path]:
+    archives: dict[str, Path] = {}
+    for value in values:
+        name, _, place = value.partition("=")
+        if not _ARCHIVE.fullmatch(name) or not place:
+            raise ConfigError(f"--archives {value!r}: must be <name>=<directory>, the name of [a-z0-9.-]")
+        if archives.setdefault(name, Path(place)) != Path(place):
+            raise ConfigError(f"--archives {value!r}: {name} is already {archives[name]}")
+    return archives
 
 
 def _address(value: str) -> tuple[str, int]:
@@ -108,6 +122,10 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("--retention-days", "90", "days that decided proposals and votes are kept")
     flag("--identity", "", "holder identity in the Lease")
     pins = env.get("QUORATE_PIN", "").replace(",", " ").split()
+    archives = env.get("QUORATE_ARCHIVES", "").replace(",", " ").split()
+    parser.add_argument(
+        "--archives", action="append", default=archives, help="name=DIR of an archive, repeatable (QUORATE_ARCHIVES)"
+    )
     parser.add_argument("--pin", action="append", default=pins, help="meshId/name=digest, repeatable (QUORATE_PIN)")
     return parser
 
@@ -134,6 +152,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         publish=args.publish,
         checkpoint_seconds=int(_number("--checkpoint-seconds", args.checkpoint_seconds, 1)),
         verify_at=_time_of_day("--verify-at", args.verify_at),
+        archives=_archives(args.archives),
         retention_days=int(_number("--retention-days", args.retention_days, 1)),
         identity=args.identity,
     )

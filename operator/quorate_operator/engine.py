@@ -68,12 +68,12 @@ class Subprocess:
                 message = f"the verification did not end in {self._timeout:g} s"
                 raise Transient("VerificationUnavailable", message) from error
             finally:
-                await _end(process)
+                await end(process)
         return _answer(process.returncode, answer, complaint)
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Whatever happened, nothing of it goes on."""
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a process that was started as a session of its own, and whatever it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -144,7 +144,7 @@ async def test_what_may_not_be_pruned(store: PostgresStore, dsns: tuple[str, str
         (CHAIN, 1, RULES),
         (CHAIN, 2, RULES),
         (CHAIN, 0, Rules((SignerKey(CHAIN, bytes(32)).verifier,))),
-        (CHAIN, 0, Rules(RULES.keys, (), 1)),
+        (CHAIN, 0, Rules(RULES.keys, {}, 1)),
         ("mesh/unknown", 0, RULES),
         ("system", 0, RULES),
     ]

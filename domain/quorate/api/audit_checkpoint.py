@@ -19,9 +19,9 @@ class Archive(Model):
     """Where entries go that leave the database."""
 
     name: ResourceName
-    """Name of the archive that the operator is configured with."""
+    """Name of an archive that the operator is configured with (`--archives NAME=DIR`)."""
     after_days: Annotated[int, within(1, 36_500)] | None = None
-    """Age at which entries are archived."""
+    """Age at which entries are archived, whole partitions only; absent: 400."""
 
 
 class AuditCheckpointSpec(Model):
@@ -78,6 +78,17 @@ class OpenQuarantine(Model):
     """Whether only a signed, written finding resumes it."""
 
 
+class Archived(Model):
+    """How far the chain was archived."""
+
+    name: Annotated[str, text(253)]
+    """The archive."""
+    size: Count
+    """Entries from the first on that are in archives and no longer in the database."""
+    message: Annotated[str, text(1024)] | None = None
+    """Why it does not go on."""
+
+
 class AuditCheckpointStatus(Status):
     """The newest checkpoint."""
 
@@ -105,6 +116,8 @@ class AuditCheckpointStatus(Status):
     """When a verification of everything last found no fault."""
     verified_generation: Count | None = None
     """Generation of the spec for which a full verification was made."""
+    archived: Archived | None = None
+    """What left the database, where spec.archive asks for it."""
     quarantine: OpenQuarantine | None = None
     """The open quarantine of the chain."""
 

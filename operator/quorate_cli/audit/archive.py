@@ -66,7 +66,7 @@ def prune(
     from quorate_operator.store.prune import Rules  # noqa: PLC0415 - psycopg is slow to import
 
     keys = Keyring(read_keys(log_keys or ()), cluster_keys(kubeconfig, sandbox)).of(chain)
-    rules = Rules(tuple(keys), tuple(read_keys(witnesses or ())), require)
+    rules = Rules(tuple(keys), {key: key.public_key.hex() for key in read_keys(witnesses or ())}, require)
     where = find_dsn(dsn, sandbox, kubeconfig, role=KEEPER)
     planned = run(_planned(where, chain, before))
     emit([vars(item) for item in planned], output, columns=_PLAN, name=lambda item: f"{item['first']}-{item['end']}")

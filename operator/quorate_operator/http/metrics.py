@@ -54,3 +54,15 @@ CATALOGUE_OPEN = Gauge(
 )
 DDL_GUARD = Gauge("quorate_ddl_guard", "1 if the event triggers against DDL on the log fire.", registry=REGISTRY)
 PGAUDIT = Gauge("quorate_pgaudit", "1 if pgaudit writes something.", registry=REGISTRY)
+ARCHIVED = Gauge(
+    "quorate_archived_entries", "Entries that left the database for archives.", ["chain"], registry=REGISTRY
+)
+PRUNE_SECONDS = Gauge("quorate_prune_seconds", "How long the last prune took.", ["chain"], registry=REGISTRY)
+PRUNE_FAILURES = Counter(
+    "quorate_prune_failures_total", "Prunes that did not come to their end.", ["chain", "reason"], registry=REGISTRY
+)
+PARTITIONS_AHEAD = Gauge(
+    "quorate_partitions_ahead",
+    "Partitions that are ready behind the last entry, of the chain with the fewest; alarm below 1.",
+    registry=REGISTRY,
+)

@@ -48,7 +48,7 @@ class Gathered:
 
     `quarantines` are all of the chain, `result` is its last verification, `refused` why it does not go on although that
     is signed, `witnessed` what witnesses say of the note. `kept`: the status shows a signed checkpoint that
-    the database does not continue; it may be all that proves it, so it stays.
+    the database does not continue; it may be all that proves it, so it stays. `guarded` is of chain `system`.
     """
 
     obj: Obj
@@ -58,6 +58,8 @@ class Gathered:
     refused: str | None = None
     witnessed: Witnessed = field(default_factory=Witnessed)
     kept: bool = False
+    archived: Mapping[str, Any] | None = None
+    guarded: Observation | None = None
 
     @property
     def note(self) -> str | None:
@@ -107,7 +109,11 @@ class AuditCheckpoints:
                 context.results.get(chain, shown),
                 context.refused.get(chain),
                 await self._cosignatures.gather(chain, context, status),
+                archived=status.get("archived") if obj["spec"].get("archive") else None,
+                guarded=context.guarded.get(chain),
             )
+            if chain in context.archived:
+                gathered = replace(gathered, archived=context.archived[chain].document())
             kept = _contradicts(gathered) and await self._is_ours(gathered, context)
             found[key] = replace(gathered, kept=kept)
         return found
@@ -125,10 +131,12 @@ class AuditCheckpoints:
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Show the newest note, the last verification, the cosignatures and the quarantine."""
         checkpoint = None if gathered.note is None else _open(gathered.note)
-        fields = {**fields_of(gathered.result), "quarantine": _quarantine(gathered)}
+        fields = {**fields_of(gathered.result), "quarantine": _quarantine(gathered), "archived": gathered.archived}
         if checkpoint is not None and not gathered.kept:
             fields |= _signed(gathered, checkpoint)
         observations = [*_ready(gathered, checkpoint), condition_of(gathered.result)]
+        if gathered.guarded is not None:
+            observations.append(gathered.guarded)
         status = status_with(gathered.obj, fields, observations, now=now)
         return Plan(status=status, commands=gathered.witnessed.commands, dirty=gathered.witnessed.dirty)
 

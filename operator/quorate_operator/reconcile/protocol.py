@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+from quorate.api.conditions import Observation
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding
 from quorate_operator.kube.resources import Key, Obj
@@ -19,6 +20,7 @@ from quorate_operator.view import View
 if TYPE_CHECKING:
     from quorate_operator.config import Config
     from quorate_operator.kube.client import Client
+    from quorate_operator.retention import Archived
     from quorate_operator.store.ports import Content, Draft, Log
     from quorate_operator.verified import Verified
 
@@ -38,6 +40,10 @@ class Context:
     """The last verification of each chain that this process knows of."""
     refused: Mapping[str, str] = field(default_factory=dict)
     """Why a stopped chain does not go on although enough people signed."""
+    guarded: Mapping[str, Observation] = field(default_factory=dict)
+    """How the database guards the log, under the chain that records it."""
+    archived: "Mapping[str, Archived]" = field(default_factory=dict)
+    """How far chains were archived, as this process knows."""
 
 
 @dataclass(frozen=True, slots=True)

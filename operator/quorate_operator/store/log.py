@@ -204,6 +204,10 @@ class PostgresStore:
             self.drainer.start()
         return term
 
+    async def partitions_ahead(self) -> int | None:
+        """How many partitions are ready behind the last entry, of the chain with the fewest; None without a chain."""
+        return (await self.database.read(sql.PARTITIONS_AHEAD))[0][0]  # type: ignore[no-any-return]
+
     async def identity(self) -> dict[str, str]:
         """What tells this database from another, a restored or a promoted one; empty where it may not be read."""
         return await read_identity(self.database)

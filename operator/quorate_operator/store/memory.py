@@ -225,6 +225,10 @@ class MemoryStore:
         self.term = self.shared.term
         return self.term
 
+    async def partitions_ahead(self) -> int | None:
+        """There are none."""
+        return None
+
     async def identity(self) -> dict[str, str]:
         """There is but one."""
         return {}

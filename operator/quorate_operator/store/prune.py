@@ -6,8 +6,8 @@ and after any crash. Until `detach` commits, nothing has changed but the row and
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -58,10 +58,10 @@ async def stored_prunes(database: Database) -> dict[str, StoredPrune]:
 
 @dataclass(frozen=True)
 class Rules:
-    """Whose signatures an archive's checkpoint needs."""
+    """Whose signatures an archive's checkpoint needs; `witnesses` are the member that each Witness key belongs to."""
 
     keys: tuple[VerifierKey, ...]
-    witnesses: tuple[VerifierKey, ...] = ()
+    witnesses: Mapping[VerifierKey, str] = field(default_factory=dict)
     require_witnesses: int = 0
 
 
@@ -240,7 +240,7 @@ class Pruner:
                     break
             except (NoteError, CheckpointError):
                 continue
-            if enough(verified.cosignatures, rules.require_witnesses):
+            if enough(verified.cosignatures, rules.require_witnesses, rules.witnesses):
                 return note
         needed = f" and {rules.require_witnesses} witnesses" if rules.require_witnesses else ""
         raise Stalled("PruneRefused", f"no checkpoint of chain {chain} by a known key{needed} covers {end} entries")

@@ -33,6 +33,12 @@ unnest(%s::uuid[]) AS u(subject) CROSS JOIN LATERAL (
 SEAL = """
 SELECT quorate.seal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
+PARTITIONS_AHEAD = """
+SELECT min(a.ahead)::int FROM quorate.chain_head h CROSS JOIN LATERAL (
+    SELECT count(*) AS ahead FROM generate_series(1, 8) AS n WHERE to_regclass('quorate.audit_entry_' || md5(h.chain_id)
+        || '_' || (greatest(h.size - 1, 0) / quorate.partition_width() + n)) IS NOT NULL
+) a
+"""
 PUT_CONTENT = "SELECT quorate.put_content(%s::text[], %b::bytea[])"
 HEADS = f"SELECT i.chain_id, i.seq, i.event_id, e.record, u.subject FROM {_LAST} LEFT {_ENTRY}"  # noqa: S608 - constants
 ABOUT = f"""

@@ -1,0 +1,127 @@
+"""The schedule of archiving: what is asked of the process that prunes, and what is shown of it."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from quorate.identity.vkey import SignerKey, VerifierKey
+from quorate_operator.archiving import Request
+from quorate_operator.config import ConfigError, parse
+from quorate_operator.errors import OperatorError, Stalled
+from quorate_operator.http import metrics
+from quorate_operator.retention import Archived, Retention
+
+CHAIN, DAY = "mesh/acme", 86_400
+KEY = SignerKey(CHAIN, bytes(range(32))).verifier
+
+
+class Fixture:
+    """A schedule whose process answers from a list."""
+
+    def __init__(self, spec: Mapping[str, Any], answers: Iterable[Mapping[str, Any] | OperatorError] = ()) -> None:
+        self.asked: list[Request] = []
+        self.told: list[str] = []
+        self.results: dict[str, Archived] = {}
+        self.answers = list(answers)
+        self.ahead: int | None = 2
+        self.objects: list[dict[str, Any]] = [{"spec": {"chain": CHAIN, **spec}, "status": {}}]
+        self.retention = Retention(
+            self._run,
+            objects=lambda: self.objects,
+            archives={"cold": Path("/cold")},
+            log_keys=Path("/keys"),
+            keys=self._keys,
+            witnesses=self._witnesses,
+            results=self.results,
+            told=self.told.append,
+            clock=lambda: 1000.0 * DAY,
+            actor="hub",
+            ahead=self._ahead,
+        )
+
+    async def _run(self, request: Request) -> Mapping[str, Any]:
+        self.asked.append(request)
+        answer = self.answers.pop(0)
+        if isinstance(answer, OperatorError):
+            raise answer
+        return answer
+
+    async def _keys(self, chains: Iterable[str]) -> dict[str, list[VerifierKey]]:
+        return {chain: [KEY] for chain in chains}
+
+    async def _witnesses(self, chain: str) -> Mapping[VerifierKey, str]:
+        return {KEY: chain}
+
+    async def _ahead(self) -> int | None:
+        return self.ahead
+
+    def shown(self) -> None:
+        """As the reconciler does."""
+        self.objects[0]["status"]["archived"] = self.results[CHAIN].document()
+
+
+async def test_what_is_due_is_asked_for() -> None:
+    """Age, archive, signatures and witnesses as the object says; the request survives its way to the process."""
+    wanted = {"archive": {"name": "cold", "afterDays": 30}, "requireWitnesses": 2}
+    fixture = Fixture(wanted, [{"archived": 512, "pruned": True}])
+    await fixture.retention.turn()
+    (request,) = fixture.asked
+    assert (request.chain, request.before, request.name) == (CHAIN, 970 * DAY * 1_000_000, "cold")
+    assert (request.place, request.log_keys, request.actor) == ("/cold", "/keys", "hub")
+    assert request.rules.keys == (KEY,) and request.rules.witnesses == {KEY: CHAIN}
+    assert request.rules.require_witnesses == 2
+    given = request.document()
+    assert Request(**{**given, "keys": tuple(given["keys"])}) == request
+    assert fixture.results[CHAIN].document() == {"name": "cold", "size": 512}
+    assert fixture.told == [CHAIN]
+
+
+async def test_nothing_is_said_twice() -> None:
+    """The object is looked at again only when the result changed; without spec.archive nothing happens."""
+    same = {"archived": 512, "pruned": False}
+    fixture = Fixture({"archive": {"name": "cold"}}, [same, same])
+    await fixture.retention.turn()
+    fixture.shown()
+    await fixture.retention.turn()
+    assert fixture.told == [CHAIN]
+    assert fixture.asked[0].before == 600 * DAY * 1_000_000
+    quiet = Fixture({})
+    await quiet.retention.turn()
+    assert quiet.asked == [] and quiet.results == {}
+
+
+@pytest.mark.parametrize(
+    ("spec", "answers", "said"),
+    [
+        ({"archive": {"name": "other"}}, [], "--archives other=DIR"),
+        ({"archive": {"name": "cold"}}, [Stalled("PruneRefused", "the chain is in quarantine")], "quarantine"),
+    ],
+)
+async def test_why_it_does_not_go_on(spec: Mapping[str, Any], answers: list[Any], said: str) -> None:
+    """What failed is shown with how far it is, and tried again at the next turn."""
+    fixture = Fixture(spec, answers)
+    fixture.objects[0]["status"] = {"archived": {"name": spec["archive"]["name"], "size": 256}}
+    await fixture.retention.turn()
+    assert fixture.results[CHAIN].size == 256 and said in fixture.results[CHAIN].message
+
+
+async def test_partitions_ahead() -> None:
+    """Their number is a metric."""
+    fixture = Fixture({})
+    fixture.ahead = 0
+    await fixture.retention.turn()
+    assert metrics.PARTITIONS_AHEAD._value.get() == 0
+
+
+def test_configuration() -> None:
+    """Archives come from flags and from the variable; a malformed or doubled one is refused."""
+    base = ["--node-id", "0b0f6a3c-2f5a-4f0b-8f2d-7c1e5a9d0001", "--dsn", "x"]
+    config = parse([*base, "--archives", "b=/b"], {"QUORATE_ARCHIVES": "a=/a"})
+    assert config.archives == {"a": Path("/a"), "b": Path("/b")}
+    for wrong in ("cold", "=x", "A=/x", "a="):
+        with pytest.raises(ConfigError, match="--archives"):
+            parse([*base, "--archives", wrong], {})
+    with pytest.raises(ConfigError, match="already"):
+        parse([*base, "--archives", "a=/a", "--archives", "a=/b"], {})
