@@ -15,7 +15,14 @@ from quorate_cli.sandbox import binaries
 from quorate_cli.sandbox.instance import Sandbox
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("docs/concepts.md", "docs/cli.md", "docs/searching.md", "docs/witnesses.md", "README.md")
+PAGES = (
+    "docs/concepts.md",
+    "docs/cli.md",
+    "docs/searching.md",
+    "docs/publication.md",
+    "docs/witnesses.md",
+    "README.md",
+)
 """In the order in which their blocks run: later pages look at what the first one made."""
 BLOCK = re.compile(r"<!-- run -->\n```sh\n(.*?)```", re.DOTALL)
 CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
