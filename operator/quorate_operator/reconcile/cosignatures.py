@@ -28,6 +28,8 @@ from quorate_operator.view import View
 _log = logging.getLogger(__name__)
 MAX_AHEAD_SECONDS = 300
 MAX_OFFERS = 64
+MAX_LINES = 80
+"""Signatures of a note, the log's included; a reader takes 100."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ class Cosignatures:
 
     domains: Domains
     _proofs: dict[str, tuple[int, dict[int, Consistency]]] = field(default_factory=dict)
+    _settled: dict[str, list[Shown]] = field(default_factory=dict)
+    """What is shown now and needs no look at the stored notes any more: old notes are many."""
     _said: set[tuple[Key, str]] = field(default_factory=set)
 
     async def gather(self, chain: str, context: Context, status: Mapping[str, Any]) -> Witnessed:
@@ -74,13 +78,15 @@ class Cosignatures:
         members, keys = witness_keys(constitution.latest), log_keys(constitution.latest)
         leases = leases_of(context.view, chain)
         shown = [item for lease in leases if (item := self._shown(lease, chain, keys, members, context.clock()))]
-        notes = await self._notes(chain, context, status, [item.checkpoint.size for item in shown])
-        commands = (*_stops(leases, chain, keys, await _given_up(leases, chain, context)), *_kept(chain, notes, shown))
+        new = [item for item in shown if item not in self._settled.get(chain, ())]
+        notes = await self._notes(chain, context, status, [item.checkpoint.size for item in new])
+        kept = _kept(chain, notes, new, members)
+        self._settled[chain] = [item for item in shown if item not in new or item.checkpoint.size not in kept]
+        commands = (*_stops(leases, chain, keys, await _given_up(leases, chain, context)), *kept.values())
         if not notes:
             return Witnessed(commands=commands)
         newest = parse_note(notes[-1])
-        newest = newest.extended(_new_lines(newest, shown))
-        grew = any(isinstance(command, KeepCosignatures) for command in commands)
+        newest = newest.extended(_new_lines(newest, shown, members))
         cosigned = _cosignatures(newest, keys, members)
         return Witnessed(
             str(newest),
@@ -88,7 +94,7 @@ class Cosignatures:
             witnesses_of(cosigned, members),
             tuple([consistency_document(item) for item in await self._offers(chain, newest, shown, context)]),
             commands,
-            tuple(context.view.by("GovernanceProposal", "domain", chain.partition("/")[2])) if grew else (),
+            tuple(context.view.by("GovernanceProposal", "domain", chain.partition("/")[2])) if kept else (),
         )
 
     async def _notes(
@@ -201,22 +207,30 @@ def _check(note: Note, checkpoint: Checkpoint, chain: str, now: float) -> None:
             raise NoteError(message)
 
 
-def _kept(chain: str, notes: Sequence[str], shown: Sequence[Shown]) -> list[Command]:
-    """New lines for notes of ours; a note that is not ours is compared by `Outside`."""
-    commands: list[Command] = []
-    stored = {note.text: note for note in map(parse_note, notes)}
-    for item in shown:
-        own = stored.get(item.note.text)
-        if own is not None and (new := _new_lines(own, [item])):
-            commands.append(KeepCosignatures(chain, item.checkpoint.size, new))
-    return commands
+def _kept(
+    chain: str, notes: Sequence[str], shown: Sequence[Shown], members: Mapping[VerifierKey, str]
+) -> dict[int, KeepCosignatures]:
+    """New lines for notes of ours, by size; a note that is not ours is compared by `Outside`."""
+    found: dict[int, KeepCosignatures] = {}
+    for note in map(parse_note, notes):
+        lines = _new_lines(note, shown, members)
+        if lines:
+            size = parse_checkpoint(note.text).size
+            found[size] = KeepCosignatures(chain, size, lines)
+    return found
 
 
-def _new_lines(note: Note, shown: Sequence[Shown]) -> tuple[SignatureLine, ...]:
-    """Lines for this note by keys that have none on it yet."""
-    known = {(line.name, line.key_id) for line in note.signatures}
-    lines = (found.line for item in shown if item.note.text == note.text for found in item.note.cosignatures)
-    return tuple(line for line in lines if (line.name, line.key_id) not in known)
+def _new_lines(note: Note, shown: Sequence[Shown], members: Mapping[VerifierKey, str]) -> tuple[SignatureLine, ...]:
+    """Lines for this note, one of each member, as long as there is room: a note with too many could not be read."""
+    holders = {(key.name, key.key_id): member for key, member in members.items()}
+    present = {holders.get((line.name, line.key_id)) for line in note.signatures}
+    found: list[SignatureLine] = []
+    for cosignature in (item for one in shown if one.note.text == note.text for item in one.note.cosignatures):
+        member = members[cosignature.key]
+        if member not in present and len(note.signatures) + len(found) < MAX_LINES:
+            present.add(member)
+            found.append(cosignature.line)
+    return tuple(found)
 
 
 def _cosignatures(note: Note, keys: Sequence[VerifierKey], members: Iterable[VerifierKey]) -> tuple[Cosignature, ...]:
