@@ -17,12 +17,14 @@ from quorate.audit.record import Record, leaf_hash
 from quorate.audit.verify import Verdict
 from quorate.canonical import digest_of, parse_json
 from quorate.identity.vkey import SignerKey
+from quorate_operator.archiving import Request
 from quorate_operator.errors import Stalled, Transient
-from quorate_operator.store.archive import Archive
+from quorate_operator.retention import Subprocess
+from quorate_operator.store.archive import Archive, find_archives
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.prune import STEPS, Rules, plan, stored_prunes
 from quorate_operator.verification import ChainRequest, verify_database
-from tests.contract.archiving import CHAIN, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow, observed
+from tests.contract.archiving import CHAIN, KEY, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow, observed
 from tests.contract.server import Server
 
 
@@ -248,3 +250,21 @@ async def test_a_pruned_chain_verifies(store: PostgresStore, dsns: tuple[str, st
     report = await asyncio.to_thread(verify_database, dsns[0], [request], workers=1)
     assert (report.verdict, report.chains[0].checked) == (Verdict.UNANCHORED, 900 - 2 * WIDTH), report
     assert report.chains[0].notes == [f"entries 0…{2 * WIDTH - 1} were pruned, proven by checkpoint"]
+
+
+async def test_the_operator_archives_what_is_due(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """A process of its own prunes one partition a turn, oldest first, and says when nothing is due."""
+    (tmp_path / "intake.key").write_text(KEY.hex())
+    (tmp_path / "intake.key").chmod(0o600)
+    far = (time.time_ns() + 10**12) // 1000
+    place = tmp_path / "cold"
+    request = Request(CHAIN, far, "cold", str(place), str(tmp_path), "hub", (str(SIGNER.verifier),), {})
+    run = Subprocess(dsns[1])
+    assert await run(request) == {"archived": WIDTH, "pruned": True}
+    assert await run(request) == {"archived": 2 * WIDTH, "pruned": True}
+    assert await run(request) == {"archived": 2 * WIDTH, "pruned": False}
+    assert len(find_archives(place)) == 2
+    assert await store.partitions_ahead() == 2
+    with pytest.raises(Stalled) as refused:
+        await run(replace(request, chain="mesh/none"))
+    assert refused.value.reason == "PruneRefused"
