@@ -9,15 +9,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from quorate.audit.merkle import Frontier
-from quorate.audit.quarantine import Finding, Quarantine, compare
+from quorate.audit.merkle import Frontier, ProofError
+from quorate.audit.quarantine import Cause, Finding, Quarantine, compare
+from quorate.audit.tiles import TileError
 from quorate.audit.verify import StoredHead
 from quorate.identity.ed25519 import KeyRefusedError
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
 from quorate_operator.checkpoints import signer_keys
+from quorate_operator.errors import Stalled
 from quorate_operator.kube.resources import Obj
 from quorate_operator.reconcile.cosignatures import notes_of
-from quorate_operator.reconcile.domains import Domains
+from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.directory import find
 from quorate_operator.store.files import Files
@@ -52,7 +54,7 @@ class LogKeys:
         """The keys of each chain; a chain whose database lost its constitution still has the hub's."""
         wanted = list(chains)
         names = [chain.partition("/")[2] for chain in wanted if "/" in chain]
-        constitutions = await self._domains.get(self._context, names, even_unpinned=True)
+        constitutions = await self._constitutions(names)
         own = signer_keys(self._context.config.log_keys)
         found: dict[str, list[VerifierKey]] = {}
         for chain in wanted:
@@ -61,6 +63,16 @@ class LogKeys:
             if constitution is not None and constitution.chain == chain:
                 keys += _parsed(constitution.latest.log_keys)
             found[chain] = list(dict.fromkeys(keys))
+        return found
+
+    async def _constitutions(self, names: Sequence[str]) -> dict[str, Constitution]:
+        """Those that can be read: one that lost its content must not keep the others from being compared."""
+        found: dict[str, Constitution] = {}
+        for name in names:
+            try:
+                found |= await self._domains.get(self._context, [name], even_unpinned=True)
+            except Stalled as error:
+                _log.warning("no keys by constitution: %s", error.message, extra={"reason": error.reason})
         return found
 
 
@@ -162,7 +174,11 @@ class Outside:
         if head is not None and checkpoint.size == size:
             root = Frontier.decode(size, head.frontier).root()
         elif 0 < checkpoint.size < size:
-            root = (await self._log.inclusion_proof(told.chain, 0, checkpoint.size))[0].root
+            try:
+                root = (await self._log.inclusion_proof(told.chain, 0, checkpoint.size))[0].root
+            except (Stalled, TileError, ProofError) as error:
+                evidence = {"note": told.note, "source": told.source, "size": size}
+                return Finding(Cause.OTHER_HISTORY, f"the tree cannot be read: {error}", evidence)
         return compare(checkpoint, size, root, source=told.source, note=told.note)
 
     def _ignore(self, item: Told, error: CheckpointError) -> None:

@@ -22,7 +22,7 @@ from quorate.canonical import parse_time
 from quorate.trust.attestations import Judged
 from quorate.trust.resumption import agreed, judge_resume, judge_system_resume
 from quorate_operator.engine import Engine
-from quorate_operator.errors import Fatal, OperatorError
+from quorate_operator.errors import Fatal, OperatorError, Stalled
 from quorate_operator.kube.resources import Obj
 from quorate_operator.outside import Keys, Outside
 from quorate_operator.quarantines import Quarantines
@@ -177,7 +177,11 @@ class Resumptions:
             fault = (document.get("fault") or {}).get("message", "nothing could be checked")
             self._refuse(chain, f"signed, but a full verification says {document['verdict']}: {fault}")
             return
-        await self._context.log.resume(quarantine, self._draft(quarantine, signed, lost, document))
+        try:
+            await self._context.log.resume(quarantine, self._draft(quarantine, signed, lost, document))
+        except Stalled as error:
+            self._refuse(chain, error.message)
+            return
         self.refused.pop(chain, None)
         _log.warning("chain %s goes on in epoch %d", chain, quarantine.epoch + 1, extra={"reason": "Resumed"})
         await self._quarantines.look()

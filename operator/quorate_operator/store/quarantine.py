@@ -52,7 +52,7 @@ def _quarantine(row: Sequence[Any]) -> Quarantine:
         epoch,
         size,
         bytes(head),
-        parse_json(evidence.encode()),
+        _evidence(evidence),
         None if resumed is None else _micros(resumed),
         () if record is None else lost_of(bytes(record)),
     )
@@ -65,6 +65,14 @@ async def read_identity(database: Database) -> dict[str, str]:
     except Stalled:
         return {}
     return {"systemIdentifier": str(system), "timeline": str(timeline)}
+
+
+def _evidence(text: str) -> dict[str, Any]:
+    """As it was written; what somebody changed into no JSON is shown as it is."""
+    try:
+        return dict(parse_json(text.encode()))
+    except (ValueError, TypeError):
+        return {"unreadable": text[:1000]}
 
 
 def lost_of(record: bytes) -> tuple[Checkpoint, ...]:
