@@ -268,3 +268,30 @@ async def test_the_operator_archives_what_is_due(store: PostgresStore, dsns: tup
     with pytest.raises(Stalled) as refused:
         await run(replace(request, chain="mesh/none"))
     assert refused.value.reason == "PruneRefused"
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        "UPDATE quorate.audit_kept SET record = set_byte(record, 200, 33) WHERE seq = 20",
+        "UPDATE quorate.audit_kept SET seq = 21 WHERE seq = 20",
+        "UPDATE quorate.audit_kept SET record = (SELECT record FROM quorate.audit_kept WHERE seq = 30) WHERE seq = 20",
+        "UPDATE quorate.merkle_tile SET hashes = set_byte(hashes, 7, 33) WHERE level = 0 AND number = 1",
+        "UPDATE quorate.prune SET chain_hash = set_byte(chain_hash, 0, 33) WHERE number = 1",
+        "DELETE FROM quorate.prune WHERE number = 1",
+    ],
+)
+async def test_what_a_prune_left_is_verified(
+    store: PostgresStore, dsns: tuple[str, str], tmp_path: Path, postgres: Server, database: str, forgery: str
+) -> None:
+    """A kept entry, a tile or the prune's own row that was changed is found."""
+    async with keeping(dsns[1], tmp_path) as pruner:
+        await pruner.prune(CHAIN, 0, RULES)
+        await pruner.prune(CHAIN, 1, RULES)
+    table = forgery.replace("DELETE FROM", "UPDATE").split()[1]
+    with psycopg.connect(postgres.dsn(database), autocommit=True) as connection:
+        connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER append_only")
+        connection.execute(forgery)
+    request = ChainRequest(CHAIN, keys=(str(SIGNER.verifier),))
+    report = await asyncio.to_thread(verify_database, dsns[0], [request], workers=1)
+    assert report.verdict is Verdict.TAMPERED, report
