@@ -2,7 +2,7 @@
 
 What it is held to is in the log: an entry `system.catalogue.recorded` names the digest of the document, the document is
 in `content`. Another catalogue is recorded as `system.catalogue.changed` with the differences in words, tells people,
-and has everything verified again. It stays open until the differences are gone, a migration or an acknowledgement.
+and has everything verified again. It stays open until somebody acknowledges it, or a migration is recorded.
 """
 
 import logging
@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
+from quorate.api.conditions import ConditionType, Observation, Reason, Truth, observe
 from quorate.audit.catalogue import CHANGED, RECORDED, SUBJECT, differences, partition_faults
 from quorate.audit.entry import Draft, Tether
 from quorate.canonical import canonical_bytes, digest_of_bytes, parse_json
 from quorate_operator.errors import Stalled
 from quorate_operator.http import metrics
-from quorate_operator.store.guards import Catalogue, Snapshot
+from quorate_operator.store.guards import Catalogue, Guards, Snapshot
 from quorate_operator.store.migrate import guard_text
 from quorate_operator.store.ports import Content, Log
 
 _log = logging.getLogger(__name__)
 SYSTEM = "system"
-REASON = "CatalogueChanged"
 MAX_NAMED = 20
 _MAX_SENTENCE = 300
 PARTITIONS_SECONDS = 3600
@@ -37,18 +37,18 @@ class _Reference:
         entry: the subject's last entry.
         document: the catalogue as it was last seen; None if the database lost what the last entry names.
         partitions: those that the last entry knows.
-        recorded: digest of the last one that was in order.
         digest: the one that the last entry names.
         open: it was found changed, and nobody acknowledged that.
+        acknowledged: number of the newest acknowledgement at the time.
         since: event time of the last entry, Unix seconds.
     """
 
     entry: UUID
     document: Mapping[str, Any] | None
     partitions: frozenset[str]
-    recorded: str
     digest: str
     open: bool
+    acknowledged: int
     since: float
 
 
@@ -78,6 +78,8 @@ class CatalogueWatch:
         self._clock, self._alarm, self._force = clock, alarm, force
         self._reference: _Reference | None = None
         self._untold = ""
+        self.standing: Observation | None = None
+        """Condition `Guarded` as of the last look."""
 
     async def turn(self) -> None:
         """Look once. Nothing is appended unless something is to be said.
@@ -97,7 +99,8 @@ class CatalogueWatch:
         except Stalled:
             self._reference = None  # another process wrote of it: read that first
             raise
-        metrics.CATALOGUE_OPEN.set(self._reference is not None and self._reference.open)
+        self.standing = _standing(self._reference, snapshot.guards)
+        metrics.CATALOGUE_OPEN.set(self.standing.status is Truth.FALSE)
         if self._untold and self._alarm(self._untold):
             self._untold = ""
 
@@ -113,41 +116,35 @@ class CatalogueWatch:
         found += [str(done) for done in snapshot.done]
         if cause := _made_by_us(reference.document["schema"], snapshot.document["schema"]):
             await self._record(reference, snapshot, cause, found)
-        elif reference.open and await self._settled(reference, snapshot, found):
-            return
         elif found:
             await self._change(reference, snapshot, found)
+        elif reference.open:
+            await self._settle(reference, snapshot)
         else:
             await self._remember(reference, snapshot)
 
-    async def _settled(self, reference: _Reference, snapshot: Snapshot, found: Sequence[str]) -> bool:
-        """Close an open finding if somebody acknowledged it, or if it was put right."""
-        acknowledged = None if found else await self._catalogue.acknowledgement(reference.digest)
+    async def _settle(self, reference: _Reference, snapshot: Snapshot) -> None:
+        """Close an open finding if somebody acknowledged exactly that; putting it right is a change of its own."""
+        acknowledged = await self._catalogue.acknowledgement(reference.digest, reference.acknowledged)
         if acknowledged is not None:
             by = {"login": acknowledged.login, "reason": acknowledged.reason}
             await self._record(reference, snapshot, "acknowledged", [], by=by)
-            return True
-        before = await self._document(reference.recorded)
-        if before is None or differences(before, snapshot.document, snapshot.around, versions=False):
-            return False
-        await self._record(reference, snapshot, "restored", found)
-        return True
 
     async def _remember(self, reference: _Reference, snapshot: Snapshot) -> None:
         """All is well: hold on to what was seen, and now and then to new partitions in the log too."""
         new = snapshot.document["partitions"].keys() - reference.partitions
         self._reference = replace(reference, document=snapshot.document)
-        if new and not reference.open and self._clock() - reference.since >= PARTITIONS_SECONDS:
+        if new and self._clock() - reference.since >= PARTITIONS_SECONDS:
             await self._record(reference, snapshot, "partitions", [])
 
     async def _change(self, reference: _Reference, snapshot: Snapshot, found: Sequence[str]) -> None:
         metrics.CATALOGUE_CHANGES.inc()
         sentence = f"the database's catalogue was changed behind the log: {'; '.join(found[:3])}"
         sentence += f" and {len(found) - 3} more" if len(found) > 3 else ""
-        _log.error(sentence, extra={"reason": REASON, "chain": SYSTEM})
+        _log.error(sentence, extra={"reason": Reason.CATALOGUE_CHANGED, "chain": SYSTEM})
         self._untold = sentence
         self._force()
-        await self._append(reference, snapshot, CHANGED, {"recorded": reference.recorded}, found)
+        await self._append(reference, snapshot, CHANGED, {}, found)
 
     async def _record(
         self,
@@ -182,6 +179,7 @@ class CatalogueWatch:
             "guards": guards,
             "differences": named,
             "unnamed": len(found) - len(named),
+            "acknowledgements": snapshot.acknowledged,
         }
         draft = Draft(
             SUBJECT,
@@ -194,14 +192,13 @@ class CatalogueWatch:
             detail=full,
         )
         await self._log.append(SYSTEM, [draft], {digest: document})
-        recorded = digest if event == RECORDED else reference.recorded if reference else digest
         self._reference = _Reference(
             draft.entry_id,
             snapshot.document,
             frozenset(snapshot.document["partitions"]),
-            recorded,
             digest,
             event == CHANGED,
+            snapshot.acknowledged,
             now,
         )
 
@@ -215,9 +212,9 @@ class CatalogueWatch:
             last.entry_id,
             document,
             frozenset(document["partitions"] if document else ()),
-            str(last.detail.get("recorded", digest)),
             digest,
             last.event_type == CHANGED,
+            int(last.detail["acknowledgements"]),
             last.timestamp / 1_000_000,
         )
 
@@ -231,6 +228,15 @@ class CatalogueWatch:
             return None
         document: dict[str, Any] = parse_json(found)
         return document
+
+
+def _standing(reference: _Reference | None, guards: Guards) -> Observation:
+    if reference is not None and reference.open:
+        message = f"the database's catalogue was changed and nobody acknowledged {reference.digest} ({guards})"
+        advice = "see `quorate audit catalogue show` and docs/database.md"
+        return observe(ConditionType.GUARDED, False, Reason.CATALOGUE_CHANGED, f"{message}: {advice}")
+    reason = Reason.DDL_GUARD if guards.ddl_guard else Reason.NO_DDL_GUARD
+    return observe(ConditionType.GUARDED, True, reason, f"the database's catalogue is as the log has it ({guards})")
 
 
 def _made_by_us(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

@@ -30,6 +30,7 @@ class ConditionType(StrEnum):
     DRIFTED = "Drifted"
     ARCHIVED = "Archived"
     VERIFIED = "Verified"
+    GUARDED = "Guarded"
 
 
 class Truth(StrEnum):
@@ -66,6 +67,9 @@ class Reason(StrEnum):
     NOT_VERIFIED = "NotVerified"
     VERIFICATION_FAILED = "VerificationFailed"
     WITNESSES_MISSING = "WitnessesMissing"
+    DDL_GUARD = "DdlGuard"
+    NO_DDL_GUARD = "NoDdlGuard"
+    CATALOGUE_CHANGED = "CatalogueChanged"
     FINDING_MISSING = "FindingMissing"
     NOT_QUARANTINED = "NotQuarantined"
     RESUMED = "Resumed"

@@ -59,9 +59,9 @@ def acknowledge(
         raise BadInputError("--reason: must be 1 to 1000 bytes")
     try:
         with psycopg.connect(dsn, connect_timeout=10) as connection:
-            row = connection.execute(_ACKNOWLEDGE, (digest, reason)).fetchone()
+            connection.execute(_ACKNOWLEDGE, (digest, reason))
     except psycopg.errors.InsufficientPrivilege as error:
         raise CliError(f"database {place_of(dsn)}: this login does not hold quorate_maint") from error
     except psycopg.Error as error:
         raise UnreachableError(f"database {place_of(dsn)}: {' '.join(str(error).split())}") from error
-    tell(f"{digest} is acknowledged" if row and row[0] else f"{digest} was acknowledged before")
+    tell(f"{digest} is acknowledged; the operator records it at its next checkpoint")

@@ -116,6 +116,8 @@ UNION ALL
 SELECT 'state', 'pruned', '', coalesce(jsonb_object_agg(chain_id, end_seq), '{}')
 FROM (SELECT chain_id, max(end_seq) AS end_seq FROM gone GROUP BY chain_id) g
 UNION ALL
+SELECT 'state', 'acknowledged', '', to_jsonb(coalesce(max(number), 0)) FROM quorate.catalogue_acknowledgement
+UNION ALL
 SELECT 'state', 'server', '', to_jsonb(current_setting('server_version'))
 UNION ALL
 SELECT 'state', 'superuser', '', to_jsonb(rolsuper) FROM pg_roles WHERE rolname = current_user

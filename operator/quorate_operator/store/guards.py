@@ -63,12 +63,14 @@ class Snapshot:
         around: what its partitions are measured against.
         guards: what the server allows.
         done: the DDL of superusers after the number that was asked for, at most `MAX_DONE`.
+        acknowledged: number of the newest acknowledgement.
     """
 
     document: Mapping[str, Any]
     around: Surroundings
     guards: Guards
     done: Sequence[Done] = ()
+    acknowledged: int = 0
 
     @property
     def digest(self) -> str:
@@ -89,6 +91,7 @@ def snapshot_of(rows: Sequence[Sequence[Any]], ddl: int | None, done: Sequence[D
         around=Surroundings(sizes=state["sizes"], pruned=state["pruned"]),
         guards=Guards(guard is not None, bool(state["pgaudit"]), bool(state["superuser"])),
         done=done,
+        acknowledged=state["acknowledged"],
     )
 
 
@@ -134,12 +137,12 @@ class Catalogue(Protocol):
         """The catalogue as it is now, with the DDL of superusers since that row of the guard."""
         ...
 
-    async def acknowledgement(self, digest: str) -> Acknowledgement | None:
-        """Who acknowledged the document with this digest."""
+    async def acknowledgement(self, digest: str, since: int) -> Acknowledgement | None:
+        """Who acknowledged the document with this digest, after the acknowledgement of that number."""
         ...
 
 
-_ACKNOWLEDGED = "SELECT login, reason FROM quorate.catalogue_acknowledgement WHERE digest = %s"
+_ACKNOWLEDGED = "SELECT login, reason FROM quorate.catalogue_acknowledgement WHERE digest = %s AND number > %s"
 
 
 class PostgresCatalogue:
@@ -164,7 +167,7 @@ class PostgresCatalogue:
 
         return await self._database.again(work)
 
-    async def acknowledgement(self, digest: str) -> Acknowledgement | None:
+    async def acknowledgement(self, digest: str, since: int) -> Acknowledgement | None:
         """Port `Catalogue`."""
-        rows = await self._database.read(_ACKNOWLEDGED, digest)
+        rows = await self._database.read(_ACKNOWLEDGED, digest, since)
         return Acknowledgement(*rows[0]) if rows else None
