@@ -9,17 +9,12 @@ import psycopg
 import pytest
 
 from quorate.audit.checkpoint import Checkpoint
-from quorate.audit.entry import Draft, Tether, content_hash
 from quorate.audit.merkle import Frontier
-from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
-from quorate.identity.vkey import SignerKey
 from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_operator.store.migrate import migrate
+from tests.chains import CHAIN, SIGNER, build, tamper, write
 
-CHAIN = "mesh/acme"
-SIGNER = SignerKey(CHAIN, bytes(range(32)))
-SEALED = 1_700_000_000_000_000
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -55,40 +50,9 @@ def quorate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 def fill(dsn: str, count: int) -> Frontier:
     """Write a sealed chain of `count` entries, as the sealer does; its frontier."""
-    frontier, previous = Frontier(), GENESIS_HASH
-    with psycopg.connect(dsn) as connection:
-        connection.execute("SELECT quorate.make_chain(%s)", (CHAIN,))
-        for number in range(count):
-            event = "governance.vote.accepted" if number % 2 else "governance.vote.refused"
-            entry = Draft(f"sha256:{number:064x}", None, event, {"kind": "Vote", "name": f"v{number}"}, Tether("5.5"),
-                          SEALED + number * 1_000_000, actor_id=f"node-{number % 3}")  # fmt: skip
-            record = Record(CHAIN, 0, number, SEALED + number, previous, content_hash(entry.content), entry.content)
-            data = record.encode()
-            leaf = leaf_hash(data)
-            previous = chain_hash(previous, leaf)
-            frontier.append(leaf)
-            connection.execute("INSERT INTO quorate.audit_entry VALUES (%s, %s, %s)", (CHAIN, number, data))
-            connection.execute(
-                "INSERT INTO quorate.audit_event_id VALUES (%s, %s, %s, quorate.name_key(%s))",
-                (entry.entry_id, CHAIN, number, entry.subject_key),
-            )
-        head = (count, previous, frontier.encode(), SEALED + count, CHAIN)
-        connection.execute(
-            "UPDATE quorate.chain_head SET size=%s, chain_hash=%s, frontier=%s, sealed_at=%s WHERE chain_id=%s", head
-        )
-    return frontier
-
-
-def tamper(dsn: str, statement: str) -> None:
-    """Change stored rows as the database's owner could, past every trigger."""
-    with psycopg.connect(dsn) as connection:
-        tables = connection.execute(
-            "SELECT oid::regclass::text FROM pg_class"
-            " WHERE relkind IN ('r', 'p') AND relnamespace = 'quorate'::regnamespace"
-        ).fetchall()
-        for (table,) in tables:
-            connection.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        connection.execute(statement)
+    chain = build(count)
+    write(dsn, chain)
+    return chain.frontier()
 
 
 def checkpoint(frontier: Frontier, folder: Path) -> Path:

@@ -69,11 +69,15 @@ TileReader = Callable[[int, int], StoredTile | None]
 
 @dataclass(frozen=True)
 class Start:
-    """Where a verification begins when it does not begin at entry 0: the chain's state there, and how it is known."""
+    """Where a verification begins when it does not begin at entry 0: the chain's state there, and how it is known.
+
+    `covered`: by a signed checkpoint that was believed; otherwise one must still prove it.
+    """
 
     point: Point
     frontier: Frontier
     why: str
+    covered: bool = False
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from quorate.audit.rules import StoredEntry, check_entry
 from quorate.audit.verify import ChainReport, ChainVerifier, Start, StoredTile
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
 from quorate_operator.verification.database import Reader
+from quorate_operator.verification.kept import kept_fault
 from quorate_operator.verification.request import ChainRequest
 from quorate_operator.verification.rows import Expected, IndexTally
 from quorate_operator.verification.starting import behind_checkpoint, behind_prune
@@ -32,6 +33,11 @@ class ChainWork:
         self._verifier = self._new_verifier()
         self._head = reader.head(self.chain)
         self.end = max(self.start, reader.end(self.chain), 0 if self._head is None else self._head.size)
+
+    @property
+    def covered(self) -> bool:
+        """Whether what lies before the start is covered by a checkpoint that the caller believes."""
+        return self._begin is not None and self._begin.covered
 
     def _find_start(self) -> Start | None:
         prune, since = self._reader.pruned(self.chain), self._request.since
@@ -96,23 +102,27 @@ class ChainWork:
     def finish(self, expected: IndexTally, stored: IndexTally) -> ChainReport:
         """The report, once everything was read."""
         report = self._verifier.report
-        if report.fault is None:
-            self._compare_indexes(expected, stored)
+        self._verifier.finish(self._head)
         if report.fault is None:
             self._count_tiles()
-        self._verifier.finish(self._head)
+        if report.fault is None:
+            self._compare_indexes(expected, stored)
+        if report.fault is None and self._begin is not None and not self.covered:
+            fault = kept_fault(self._reader, self.chain, self._begin.frontier)
+            if fault is not None:
+                self._verifier.fail("merkle", fault)
         report.unsealed, report.refused = self._reader.intake(self.chain)
         if self._begin is not None:
             report.notes.insert(0, self._why(report))
             # The entry before the start was read, and found in the tree that the checkpoint signs.
-            report.checked += report.checked == 0 and report.fault is None and "covered" in self._begin.why
+            report.checked += self.covered and report.checked == 0 and report.fault is None
         report.notes += self._notes
         return report
 
     def _why(self, report: ChainReport) -> str:
         """How what lies before the start is known."""
         assert self._begin is not None
-        if "pruned" not in self._begin.why:
+        if self.covered:
             return self._begin.why
         if report.checkpoints:
             return f"{self._begin.why}, proven by checkpoint"

@@ -52,10 +52,8 @@ def copy_rows(connection: Connection, query: sql.Composed) -> Generator[bytes, N
                 yield row
         whole = True
     finally:
-        if not whole:  # whoever reads has seen enough
-            low.get_cancel().cancel()
-            while low.get_copy_data(0)[0] >= 0:
-                pass
+        while not whole and low.get_copy_data(0)[0] >= 0:
+            pass  # whoever reads has seen enough; cancelling would end the transaction, and with it the snapshot
         while (end := low.get_result()) is not None:
             if whole and end.status == pq.ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(end)
@@ -138,15 +136,13 @@ class IndexTally:
             chain = row[38:]
             sums[chain] = sums.get(chain, 0) + hash(salt + row)
 
-    def probe(self, connection: Connection, expected: "IndexTally") -> None:
+    def probe(self, connection: Connection, expected: "IndexTally", chain: str) -> None:
         """Add those rows of the index of names that were expected, looked up one by one: cheaper for a few entries."""
-        for chain in {item[0] for item in expected.probes}:
-            wanted = [(key, sequence) for name, key, sequence in expected.probes if name == chain]
+        wanted = [(key, sequence) for name, key, sequence in expected.probes if name == chain.encode()]
+        if wanted:
             keys = [UUID(bytes=key) for key, _ in wanted]
             places = [int.from_bytes(sequence, "big") for _, sequence in wanted]
-            self.read_names(
-                connection, _AMONG.format(sql.Literal(chain.decode()), sql.Literal(keys), sql.Literal(places))
-            )
+            self.read_names(connection, _AMONG.format(sql.Literal(chain), sql.Literal(keys), sql.Literal(places)))
 
 
 class Expected:

@@ -53,8 +53,9 @@ def verify_database(
                     through += done.task.end - done.task.start
                     if progress is not None:
                         progress(through, total)
-        if small:
-            stored.probe(reader.connection, expected)
+        for chain in chains.values():
+            if small and chain.covered:
+                stored.probe(reader.connection, expected, chain.chain)
         reports = [chain.finish(expected, stored) for chain in chains.values()]
     return Report(tuple(reports), time.monotonic() - started)
 
@@ -73,9 +74,12 @@ def _running(dsn: str, reader: Reader, expected: IndexTally, count: int, small: 
 
 
 def _single(chains: Iterable[ChainWork]) -> list[IndexTask]:
-    """Index rows of a few entries: ids by place."""
-    where = sql.SQL("WHERE chain_id = {} AND seq >= {}")
-    return [IndexTask(where.format(sql.Literal(chain.chain), sql.Literal(chain.start))) for chain in chains]
+    """Index rows of a few entries by place; names behind a checkpoint are probed instead."""
+    tasks = []
+    for chain in chains:
+        where = sql.SQL("WHERE chain_id = {} AND seq >= {}").format(sql.Literal(chain.chain), sql.Literal(chain.start))
+        tasks += [IndexTask(where, names) for names in ((False,) if chain.covered else (False, True))]
+    return tasks
 
 
 def _bulk(reader: Reader, chains: Iterable[ChainWork]) -> list[IndexTask]:

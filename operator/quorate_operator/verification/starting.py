@@ -38,7 +38,7 @@ def behind_checkpoint(
     if frontier.root() != checkpoint.root or (header.chain_id, header.sequence) != (chain, size - 1):
         return None, f"the stored tiles do not lead to the checkpoint of size {size}: everything was verified"
     point = Point(size, header.epoch, header.sealed_at, chain_hash(header.previous, leaf_hash(record)))
-    return Start(point, frontier, f"entries 0…{size - 1} are covered by the signed checkpoint of size {size}"), ""
+    return Start(point, frontier, f"entries 0…{size - 1} are covered by the signed checkpoint of size {size}", True), ""
 
 
 def _checkpoint(reader: Reader, chain: str, since: str | int, keys: Sequence[VerifierKey]) -> Checkpoint | None:
