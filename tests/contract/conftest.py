@@ -18,6 +18,7 @@ OLDEST = next((name for name in FOUND if name.startswith("15-")), None)
 # Modules that are run on more than the first installation.
 ALSO = {
     "test_log": [OLDEST],
+    "test_archive_cli": [OLDEST],
     "test_crash": [OLDEST],
     "test_intake": [OLDEST],
     "test_guards": [*[*FOUND][1:2], OLDEST],
