@@ -6,7 +6,7 @@ import pytest
 
 from quorate.audit.checkpoint import Checkpoint, parse_checkpoint
 from quorate.audit.note import MAX_SIGNATURES, cosign, parse_note, verify_note
-from quorate.audit.quarantine import Cause
+from quorate.audit.quarantine import Cause, resumed_draft
 from quorate.audit.witness import Conflict, Cosign, WitnessState, judge
 from quorate.audit.witness_form import encode_conflict, parse_offers
 from quorate.canonical import format_time
@@ -265,3 +265,27 @@ def test_a_note_stays_readable() -> None:
     members = {key.verifier: key.name for key in keys}
     lines = _new_lines(note, shown, members)
     assert len(parse_note(str(note.extended(lines))).signatures) == MAX_LINES < MAX_SIGNATURES
+
+
+async def test_a_resumed_chain_is_not_stopped_by_what_was_given_up(town: Watched) -> None:
+    """Evidence stays in a Lease until its witness is reset; people resumed in its knowledge, so it stops nothing."""
+    (note,) = await town.context.log.checkpoints(CHAIN)
+    conflict = conflicting(note)
+    await town.show("w1", town.cosigned(note, W1), conflict)
+    (raised,) = await town.context.log.quarantines()
+    lost = parse_checkpoint(parse_note(conflict.newer).text)
+    draft = resumed_draft(
+        raised,
+        phase_id="1",
+        now=int(town.now * 1_000_000),
+        lost=[lost],
+        finding="the key was copied",
+        signatures=[],
+        verification={"verdict": "Intact", "checked": raised.size, "root": ""},
+    )
+    await town.context.log.resume(raised, draft)
+    newest = await town.sign()
+    await town.show("w2", town.cosigned(newest, W2), conflict)
+    assert [item.resumed_at is None for item in await town.context.log.quarantines()] == [False]
+    await town.show("w2", town.cosigned(newest, W2), Conflict(note, Checkpoint(CHAIN, lost.size, b"x" * 32).sign(LOG)))
+    assert len(await town.context.log.quarantines()) == 2, "other evidence stops it again"
