@@ -78,7 +78,11 @@ class Note:
 
 def parse_note(note: str) -> Note:
     """Split a note into text and signature lines; NoteError for malformed or oversized input."""
-    if len(note.encode(errors="replace")) > MAX_NOTE_BYTES:
+    try:
+        size = len(note.encode())
+    except UnicodeEncodeError as error:
+        raise NoteError(f"the note is no Unicode text: {error.reason}") from error
+    if size > MAX_NOTE_BYTES:
         raise NoteError(f"the note is over {MAX_NOTE_BYTES} bytes")
     if any(ord(character) < 0x20 and character != "\n" for character in note) or "\ufffd" in note:
         raise NoteError("the note holds control characters")

@@ -66,7 +66,7 @@ class Cosignatures:
     _proofs: dict[str, tuple[int, dict[int, Consistency]]] = field(default_factory=dict)
     _settled: dict[str, list[Shown]] = field(default_factory=dict)
     """What is shown now and needs no look at the stored notes any more: old notes are many."""
-    _said: set[tuple[Key, str]] = field(default_factory=set)
+    _said: dict[Key, str] = field(default_factory=dict)
 
     async def gather(self, chain: str, context: Context, status: Mapping[str, Any]) -> Witnessed:
         """What is to be shown of a chain. `status` is the object's: it says from where on notes are of interest."""
@@ -116,8 +116,8 @@ class Cosignatures:
             checkpoint = parse_checkpoint(note.text)
             _check(note, checkpoint, chain, now)
         except (NoteError, CheckpointError) as error:
-            if (said := (key_of(lease), str(error))) not in self._said:
-                self._said.add(said)
+            if self._said.get(key_of(lease)) != str(error):
+                self._said[key_of(lease)] = str(error)
                 _log.warning("%s: %s", key_of(lease), error, extra={"reason": "CosignatureRefused", "chain": chain})
             return None
         return Shown(key_of(lease), checkpoint, note)
