@@ -45,7 +45,6 @@ class Publication:
         self._alarm = alarm
         self._retry_seconds = retry_seconds
         self._due: set[str] = set()
-        self._sizes: dict[str, int] = {}
         self._marked = asyncio.Event()
 
     def mark(self, chain: str) -> None:
@@ -85,10 +84,9 @@ class Publication:
         Raises:
             Stalled, Transient: as of `write_view`.
         """
-        notes = await self._log.checkpoints(chain, self._sizes.get(chain, 0))
-        if not notes:
+        note = await self._log.newest_checkpoint(chain)
+        if note is None:
             return
         directory = LogDirectory.of(self._files, chain)
-        await write_view(directory, self._log, notes[-1])
-        self._sizes[chain] = parse_checkpoint(parse_note(notes[-1]).text).size
-        metrics.PUBLISHED.labels(chain).set(self._sizes[chain])
+        await write_view(directory, self._log, note)
+        metrics.PUBLISHED.labels(chain).set(parse_checkpoint(parse_note(note).text).size)

@@ -93,12 +93,12 @@ async def test_each_checkpoint_is_published_and_verifies_elsewhere(store: Store,
     publication = Publication(store.log, LocalFiles(tmp_path))
     await publication.publish(CHAIN)
     place = LogDirectory.of(LocalFiles(tmp_path), CHAIN)
-    assert place.note() is None
+    assert place.note() is None and await store.log.newest_checkpoint(CHAIN) is None
     for size in (2, 300, 1100):
         await grow(store, size)
         note = await store.log.checkpoint(CHAIN, SIGNER)
         await publication.publish(CHAIN)
-        assert place.note() == note
+        assert place.note() == note == await store.log.newest_checkpoint(CHAIN)
         assert outsider("directory", "-dir", tmp_path / CHAIN, log=[SIGNER.verifier])["size"] == size
     await store.log.keep_cosignatures(CHAIN, 1100, [cosign(parse_note(note).text, WITNESS, at=1_769_947_560)])
     await publication.publish(CHAIN)

@@ -41,13 +41,13 @@ async def _export(dsn: str, to: str, chains: list[str] | None, since: int) -> li
     files, unsigned = open_files(to), []
     async with opened(dsn) as log:
         for chain in chains or [head.chain_id for head in await log.chains()]:
-            notes = await log.checkpoints(chain)
-            if not notes:
+            note = await log.newest_checkpoint(chain)
+            if note is None:
                 unsigned.append(chain)
                 continue
-            size, first = parse_checkpoint(parse_note(notes[-1]).text).size, since // TILE_WIDTH * TILE_WIDTH
+            size, first = parse_checkpoint(parse_note(note).text).size, since // TILE_WIDTH * TILE_WIDTH
             with progress(f"exporting {chain}", size - first) as advance:
-                written = await write_view(LogDirectory.of(files, chain), log, notes[-1], first=first, progress=advance)
+                written = await write_view(LogDirectory.of(files, chain), log, note, first=first, progress=advance)
             tell(f"{chain}: {written} entries written, the view has size {size}")
     return unsigned
 

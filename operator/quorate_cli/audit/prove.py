@@ -79,12 +79,12 @@ async def bundle_of(log: "PostgresLog", wanted: UUID | Place) -> ProofBundle:
         CliError: the entry is not there, or no checkpoint covers it.
     """
     chain, sequence, record = await _find(log, wanted)
-    notes = await log.checkpoints(chain, sequence + 1)
-    if not notes:
+    note = await log.newest_checkpoint(chain)
+    size = 0 if note is None else parse_checkpoint(parse_note(note).text).size
+    if note is None or size <= sequence:
         raise CliError(f"no signed checkpoint covers entry {sequence} of {chain} yet; try again after the next one")
-    size = parse_checkpoint(parse_note(notes[-1]).text).size
     _, path = await log.inclusion_proof(chain, sequence, size)
-    return ProofBundle(record, TlogProof(sequence, tuple(path), notes[-1]))
+    return ProofBundle(record, TlogProof(sequence, tuple(path), note))
 
 
 async def _find(log: "PostgresLog", wanted: UUID | Place) -> tuple[str, int, bytes]:

@@ -134,6 +134,11 @@ class PostgresLog(TileProofs):
         """Port `Log`."""
         return [row[0] for row in await self._database.read(sql.CHECKPOINTS, chain, start)]
 
+    async def newest_checkpoint(self, chain: str) -> str | None:
+        """Port `Log`."""
+        rows = await self._database.read(sql.NEWEST_CHECKPOINT, chain)
+        return rows[0][0] if rows else None
+
     async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:
         """Port `Log`."""
         database = self._database

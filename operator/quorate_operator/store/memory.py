@@ -171,6 +171,11 @@ class MemoryLog(TileProofs):
             if size >= start
         ]
 
+    async def newest_checkpoint(self, chain: str) -> str | None:
+        """Port `Log`."""
+        notes = await self.checkpoints(chain)
+        return notes[-1] if notes else None
+
     async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:
         """Port `Log`."""
         shared = self._store.shared

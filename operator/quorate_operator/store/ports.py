@@ -67,7 +67,11 @@ class Log(Protocol):
         ...
 
     async def checkpoints(self, chain: str, start: int = 0) -> list[str]:
-        """Stored signed notes of at least `start` entries, by size, each with the cosignatures that were kept for it."""
+        """Stored signed notes of `start` entries or more, by size, each with the cosignatures kept for it."""
+        ...
+
+    async def newest_checkpoint(self, chain: str) -> str | None:
+        """The last of `checkpoints`, without reading the others."""
         ...
 
     async def keep_cosignatures(self, chain: str, size: int, lines: Sequence[SignatureLine]) -> None:

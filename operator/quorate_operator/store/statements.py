@@ -67,12 +67,14 @@ CHECKPOINT_AT = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s AND siz
 INSERT_CHECKPOINT = """
 INSERT INTO quorate.checkpoint (chain_id, size, signer, note) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING
 """
-CHECKPOINTS = """
+_NOTE = """
 SELECT note || coalesce((
     SELECT string_agg(line, '' ORDER BY number) FROM quorate.cosignature k
     WHERE k.chain_id = c.chain_id AND k.size = c.size
-), '') FROM quorate.checkpoint c WHERE chain_id = %s AND size >= %s ORDER BY size, signer
+), '') FROM quorate.checkpoint c
 """
+CHECKPOINTS = f"{_NOTE} WHERE chain_id = %s AND size >= %s ORDER BY size, signer"
+NEWEST_CHECKPOINT = f"{_NOTE} WHERE chain_id = %s ORDER BY size DESC, signer DESC LIMIT 1"
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
 ERASABLE = "SELECT digest, salt, bytes FROM quorate.audit_content WHERE entry_id = %s ORDER BY digest"
 PUT_INTAKE = """
