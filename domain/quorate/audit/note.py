@@ -8,7 +8,6 @@ big-endian, and the Ed25519 signature of the lines `cosignature/v1` and `time <s
 """
 
 import base64
-import binascii
 import struct
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ def _parse_line(line: str) -> SignatureLine:
     name, _, blob = line.removeprefix(_DASH).partition(" ")
     try:
         raw = base64.b64decode(blob, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or characters that are not ASCII
         raise NoteError(f"malformed signature of {name!r}: {error}") from error
     if not name or len(raw) < 5:
         raise NoteError(f"malformed signature line {line[:80]!r}")
