@@ -210,3 +210,22 @@ def test_each_key_signs_what_it_is_for() -> None:
     same = SignerKey("mesh/w", witness.seed)
     signed = sign_note("text\n", same) + str(cosign("text\n", witness, at=1))
     assert verify_note(signed, [same.verifier, witness.verifier], [same.verifier]).cosignatures == ()
+
+
+@given(st.integers(0, 400), st.text(max_size=3), st.integers(0, 3))
+def test_a_changed_note_is_never_cosigned(position: int, inserted: str, removed: int) -> None:
+    """Whatever is changed in a note, the witness cosigns the text that the log signed, or refuses with a reason."""
+    honest = note(leaves(9))
+    shown = honest[:position] + inserted + honest[position + removed :]
+    decision = judge(AT_5, shown, KEYS, offer(leaves(9), 5))
+    if isinstance(decision, Cosign):
+        assert decision.state.last == Seen(9, root_of(leaves(9)), honest)
+    else:
+        assert decision.message and not decision.alarm and decision.state == AT_5
+
+
+@given(st.text(max_size=300) | st.text("— \nabcd01239+/=", max_size=300))
+def test_any_text_is_judged(shown: str) -> None:
+    """A text that is no note of the log is refused, never an error."""
+    assert isinstance(judge(AT_5, shown, KEYS, ()), Refuse)
+    assert isinstance(judge(AT_5, "\ud800\n\n— a b\n", KEYS, ()), Refuse)
