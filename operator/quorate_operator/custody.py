@@ -109,13 +109,14 @@ class Custody:
             await self.quarantines.raise_quarantine(chain, finding)
 
     async def before_checkpoint(self) -> Mapping[str, object]:
-        """`compare`, and what is stopped."""
+        """`compare`, the catalogue's look, and what is stopped."""
         for chain, finding in (await self.outside.findings()).items():
             if chain not in self.quarantines.open:
                 await self.quarantines.raise_quarantine(chain, finding)
                 self._event(chain, finding)
         await self.quarantines.look()
         await self._show()
+        await self._look_at_catalogue()
         return self.quarantines.open
 
     async def _show(self) -> None:
