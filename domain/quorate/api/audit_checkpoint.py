@@ -32,7 +32,7 @@ class AuditCheckpointSpec(Model):
     verify: Verify | None = None
     """How much is re-derived at each checkpoint; absent: SinceLast."""
     require_witnesses: Annotated[int, within(0, 64)] | None = None
-    """Cosignatures that a checkpoint needs."""
+    """How many ComplianceWitness members must have cosigned a checkpoint; proofs of decisions wait for them too."""
     archive: Archive | None = None
     """Where old entries go."""
 

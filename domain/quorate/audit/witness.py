@@ -224,16 +224,11 @@ def _signed(note: str, keys: Sequence[VerifierKey], origin: str) -> Checkpoint:
     return checkpoint
 
 
-def enough(cosignatures: Iterable[Cosignature], needed: int, members: Mapping[VerifierKey, str] | None = None) -> bool:
-    """Whether `needed` distinct witnesses cosigned: distinct members by `members`, else distinct public keys.
+def witnesses_of(cosignatures: Iterable[Cosignature], members: Mapping[VerifierKey, str] | None = None) -> int:
+    """How many distinct witnesses cosigned: distinct members by `members`, else distinct public keys.
 
     With `members` a key that it does not name counts nothing.
     """
-    return witnesses_of(cosignatures, members) >= needed
-
-
-def witnesses_of(cosignatures: Iterable[Cosignature], members: Mapping[VerifierKey, str] | None = None) -> int:
-    """How many distinct witnesses cosigned, counted as in `enough`."""
     if members is None:
         return len({item.key.public_key for item in cosignatures})
     return len({members[item.key] for item in cosignatures if item.key in members})
