@@ -19,6 +19,7 @@ from quorate.audit.quarantine import ResumptionError, check_resumption
 from quorate.audit.record import Record, chain_hash, leaf_hash
 from quorate.audit.rules import FaultError, StoredEntry, check_entry, id_of
 from quorate.audit.segment import Segment
+from quorate.audit.witness import witnesses_of
 from quorate.identity.vkey import VerifierKey
 
 __all__ = [
@@ -95,15 +96,16 @@ class Fault:
 class ChainReport:
     """What was checked of one chain.
 
-    `checked` entries from `first` on; the chain has `size`. `anchored_size` is the size of the largest checkpoint that
-    is proof against whoever holds the database: one from outside, or one that witnesses cosigned (`witnesses` of them,
-    on the best). `checkpoints` counts those that were compared, `epochs` the resumptions in between. `unsealed` and
-    `refused` count rows of the intake; None where there is none.
+    `checked` entries from `first` on, behind the chain hash `previous`; the chain has `size`. `anchored_size` is the
+    size of the largest checkpoint that whoever holds the bytes cannot make: one from outside, or one that witnesses
+    cosigned (`witnesses`, on the best). `checkpoints` were compared. `unsealed` and `refused` are rows of the intake,
+    None where there is none. `entry_id` is set where one entry alone was checked.
     """
 
     chain_id: str
     checked: int = 0
     first: int = 0
+    previous: str = ""
     size: int = 0
     epoch: int = 0
     root: str = ""
@@ -112,6 +114,7 @@ class ChainReport:
     checkpoints: int = 0
     unsealed: int | None = None
     refused: int | None = None
+    entry_id: str | None = None
     fault: Fault | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -174,7 +177,7 @@ class ChainVerifier:
         self._wanted: dict[int, list[_Wanted]] = {}
         self._doubts: list[_Wanted] = []
         self._lost: set[Checkpoint] = set()
-        self.report.first = self.report.size = point.size
+        self.report.first, self.report.previous, self.report.size = point.size, point.chain_hash.hex(), point.size
         for text, external in [*((t, False) for t in stored), *((t, True) for t in anchors)]:
             self._expect(text, external=external)
         self._compare(point.size)
@@ -195,22 +198,27 @@ class ChainVerifier:
             note = verify_note(text, self._keys, self._witnesses)
             checkpoint = parse_checkpoint(note.text)
         except (NoteError, CheckpointError) as error:
-            self._fail("checkpoint", f"a {kind} checkpoint does not verify: {error}")
+            self.fail("checkpoint", f"a {kind} checkpoint does not verify: {error}")
             return
         if checkpoint.origin != self.report.chain_id:
-            self._fail("checkpoint", f"a {kind} checkpoint is of log {checkpoint.origin!r}")
+            self.fail("checkpoint", f"a {kind} checkpoint is of log {checkpoint.origin!r}")
             return
-        wanted = _Wanted(checkpoint, external, len(note.cosignatures))
+        wanted = _Wanted(checkpoint, external, witnesses_of(note.cosignatures))
         if checkpoint.size >= self.report.first:
             self._wanted.setdefault(checkpoint.size, []).append(wanted)
         elif external:
             self.report.notes.append(f"the given checkpoint of size {checkpoint.size} lies before what was verified")
 
-    def fail(self, phase: str, message: str) -> None:
-        """Report a fault that whoever reads the chain found beside it; the first one stays."""
-        self._fail(phase, message)
+    def tail(self, level: int) -> bytes:
+        """The last hashes of a level's partial tile; all of them unless the verification began inside it."""
+        return b"".join(self._growth.tail(level))
 
-    def _fail(self, phase: str, message: str, entry: StoredEntry | None = None) -> None:
+    def root(self) -> bytes:
+        """The root of the tree so far."""
+        return self._growth.frontier.root()
+
+    def fail(self, phase: str, message: str, entry: StoredEntry | None = None) -> None:
+        """Report a fault, also one that whoever reads the chain found beside it; the first one stays."""
         if self.report.fault is None:
             sequence, identifier = (None, None) if entry is None else (entry.sequence, id_of(entry))
             self.report.fault = Fault(self.report.chain_id, phase, message, sequence, identifier)
@@ -222,7 +230,7 @@ class ChainVerifier:
         try:
             self._check(entry)
         except FaultError as error:
-            self._fail(error.phase, str(error), entry)
+            self.fail(error.phase, str(error), entry)
             return False
         self.report.checked += 1
         self._compare(self.size)
@@ -332,21 +340,27 @@ class ChainVerifier:
     def _agrees(self, size: int, root: bytes) -> bool:
         return all(wanted.checkpoint.root == root for wanted in self._wanted[size])
 
+    def point(self) -> Point:
+        """The state of the chain so far."""
+        return Point(self.size, self._epoch, self._sealed_at, self._chain)
+
     def finish(self, head: StoredHead | None) -> ChainReport:
-        """Compare with the head row (None: the chain has none) and with checkpoints beyond the end."""
-        report, frontier = self.report, self._growth.frontier
-        report.size, report.epoch, report.root = self.size, self._epoch, frontier.root().hex()
-        if report.fault is None:
-            self._check_doubts()
-        if report.fault is None:
+        """Compare with checkpoints and with the head row (None: the chain has none)."""
+        self._check_doubts()
+        if self.report.fault is None:
             self._check_head(head)
-        beyond = [
-            wanted for size in self._wanted for wanted in self._wanted[size] if wanted.checkpoint not in self._lost
-        ]
+        return self.conclude()
+
+    def conclude(self) -> ChainReport:
+        """Compare with checkpoints, also with those beyond the end, where there is no head row."""
+        report = self.report
+        report.size, report.epoch, report.root = self.size, self._epoch, self.root().hex()
+        self._check_doubts()
+        beyond = [item for size in self._wanted for item in self._wanted[size] if item.checkpoint not in self._lost]
         if report.fault is None and beyond:
-            size = max(wanted.checkpoint.size for wanted in beyond)
-            self._fail(
-                "checkpoint", f"a signed checkpoint covers {size} entries but only {self.size} are there: truncated"
+            most = max(item.checkpoint.size for item in beyond)
+            self.fail(
+                "checkpoint", f"a signed checkpoint covers {most} entries but only {self.size} are there: truncated"
             )
         if self._needed and report.witnesses < self._needed:
             report.notes.append(f"no checkpoint has the cosignatures of {self._needed} given witnesses")
@@ -354,28 +368,27 @@ class ChainVerifier:
 
     def _check_doubts(self) -> None:
         """A checkpoint with another root is a fault, unless a resumption further on says that it was lost."""
-        for doubt in self._doubts:
+        doubts, self._doubts = self._doubts, []
+        for doubt in doubts:
             if doubt.checkpoint in self._lost:
                 self.report.notes.append(
                     f"the {doubt.kind} checkpoint of size {doubt.checkpoint.size} was lost: resumed"
                 )
             else:
-                self._fail(
-                    "checkpoint", f"the {doubt.kind} checkpoint of size {doubt.checkpoint.size} has another root"
-                )
+                self.fail("checkpoint", f"the {doubt.kind} checkpoint of size {doubt.checkpoint.size} has another root")
 
     def _check_head(self, head: StoredHead | None) -> None:
         if head is None or head.size != self.size:
             held = "no head row" if head is None else f"a head row of size {head.size}"
-            self._fail("chain", f"the chain has {self.size} entries but {held}")
+            self.fail("chain", f"the chain has {self.size} entries but {held}")
         elif head.chain != self._chain:
-            self._fail("chain", "the head row has another chain hash than the last entry")
+            self.fail("chain", "the head row has another chain hash than the last entry")
         elif head.frontier != self._growth.frontier.encode():
-            self._fail("merkle", "the head row has another frontier than the entries")
+            self.fail("merkle", "the head row has another frontier than the entries")
         elif head.epoch != self._epoch:
-            self._fail("record", f"the head row has epoch {head.epoch}, the last entry {self._epoch}")
+            self.fail("record", f"the head row has epoch {head.epoch}, the last entry {self._epoch}")
         elif head.sealed_at not in (None, self._sealed_at) and self.size:
-            self._fail("record", "the head row has another sealed time than the last entry")
+            self.fail("record", "the head row has another sealed time than the last entry")
 
 
 def combine(reports: Sequence[ChainReport]) -> Verdict:

@@ -22,7 +22,7 @@ LogKeys = Annotated[
 ]
 
 
-def read_keys(values: Iterable[str]) -> list[VerifierKey]:
+def read_keys(values: Iterable[str], flag: str = "--log-key") -> list[VerifierKey]:
     """Verifier keys from their text or from files; BadInputError says which is wrong."""
     keys = []
     for value in values:
@@ -30,9 +30,9 @@ def read_keys(values: Iterable[str]) -> list[VerifierKey]:
             text = Path(value).read_text().strip() if "+" not in value or Path(value).exists() else value
             keys.append(parse_verifier_key(text))
         except (OSError, UnicodeDecodeError) as error:
-            raise BadInputError(f"--log-key {value}: {getattr(error, 'strerror', None) or error}") from error
+            raise BadInputError(f"{flag} {value}: {getattr(error, 'strerror', None) or error}") from error
         except KeyRefusedError as error:
-            raise BadInputError(f"--log-key {value}: {error}") from error
+            raise BadInputError(f"{flag} {value}: {error}") from error
     return keys
 
 
@@ -77,7 +77,7 @@ def cluster_keys(kubeconfig: str | None, sandbox: str | None) -> Callable[[str],
     return keys
 
 
-def read_anchors(files: Iterable[str], keyring: Keyring) -> dict[str, list[str]]:
+def read_anchors(files: Iterable[str], keyring: Keyring, flag: str = "--checkpoint") -> dict[str, list[str]]:
     """External checkpoints by the chain that they are of.
 
     Raises:
@@ -89,8 +89,8 @@ def read_anchors(files: Iterable[str], keyring: Keyring) -> dict[str, list[str]]
             note = Path(file).read_text()
             origin = parse_checkpoint(parse_note(note).text).origin
         except (OSError, UnicodeDecodeError, NoteError, CheckpointError) as error:
-            raise BadInputError(f"--checkpoint {file}: {getattr(error, 'strerror', None) or error}") from error
+            raise BadInputError(f"{flag} {file}: {getattr(error, 'strerror', None) or error}") from error
         if not signed_by(note, keyring.of(origin)):
-            raise BadInputError(f"--checkpoint {file}: no known key of log {origin} signed it; give --log-key")
+            raise BadInputError(f"{flag} {file}: no known key of log {origin} signed it; give --log-key")
         anchors.setdefault(origin, []).append(note)
     return anchors
