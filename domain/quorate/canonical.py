@@ -82,9 +82,12 @@ def _check_object(value: dict[Any, Any], path: str, depth: int) -> bool:
     return slow
 
 
-def canonical_bytes(value: Any) -> bytes:
-    """The RFC 8785 bytes of `value`; raises NotCanonicalError naming the path of what has no canonical form."""
-    if _check(value, "", 0):
+def canonical_bytes(value: Any, path: str = "", depth: int = 0) -> bytes:
+    """The RFC 8785 bytes of `value`; raises NotCanonicalError naming the path of what has no canonical form.
+
+    A part of a larger document gives its own `path` and `depth` in that.
+    """
+    if _check(value, path, depth):
         return orjson.dumps(_utf16_sorted(value))
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 

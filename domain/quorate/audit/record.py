@@ -19,6 +19,12 @@ class RecordError(ValueError):
     """Bytes that are not a record, or an entry too large to be one."""
 
 
+def record_prefix(chain_id: str) -> bytes:
+    """What every record of a chain begins with; `HEADER` and the content follow."""
+    name = chain_id.encode()
+    return struct.pack(">BH", VERSION, len(name)) + name
+
+
 @dataclass(frozen=True)
 class Record:
     """One sealed entry. `sequence` counts from 0 in its chain; `sealed_at` is Unix microseconds."""
@@ -33,10 +39,8 @@ class Record:
 
     def encode(self) -> bytes:
         """The record's bytes; RecordError when they exceed MAX_RECORD_BYTES."""
-        name = self.chain_id.encode()
-        head = struct.pack(">BH", VERSION, len(name)) + name
         fixed = HEADER.pack(self.epoch, self.sequence, self.sealed_at, self.previous, self.entry_hash)
-        data = head + fixed + self.content
+        data = record_prefix(self.chain_id) + fixed + self.content
         if len(data) > MAX_RECORD_BYTES:
             raise RecordError(f"the record has {len(data)} bytes, more than {MAX_RECORD_BYTES}")
         return data

@@ -11,7 +11,14 @@ from uuid import UUID
 
 from quorate.audit.entry import Draft, content_hash, format_timestamp
 from quorate.audit.merkle import Frontier
-from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
+from quorate.audit.record import (
+    GENESIS_HASH,
+    HEADER,
+    MAX_RECORD_BYTES,
+    chain_hash,
+    leaf_hash,
+    record_prefix,
+)
 from quorate.canonical import digest_of_bytes
 from quorate_operator.errors import Stalled
 from quorate_operator.store.recorded import Recorded
@@ -79,7 +86,7 @@ def item_of(draft: Draft) -> Item:
     if len(draft.subject_key.encode()) > MAX_SUBJECT_KEY_BYTES or "\0" in draft.subject_key:
         rule = f"must have at most {MAX_SUBJECT_KEY_BYTES} bytes and hold no NUL"
         raise Stalled("EntryRefused", f"subject key {draft.subject_key[:80]!r}: {rule}")
-    about = tuple(sorted(set(draft.about)))
+    about = tuple(sorted(set(draft.about))) if draft.about else ()
     return Item(draft.entry_id, draft.subject_key, draft.previous, draft.timestamp, about, content)
 
 
@@ -88,7 +95,7 @@ def items_of(drafts: Sequence[Draft]) -> list[Item]:
     items = [item_of(draft) for draft in drafts]
     if not items:
         raise Stalled("EntryRefused", "an append holds at least one entry")
-    if len({item.entry_id for item in items}) < len(items):
+    if len(items) > 1 and len({item.entry_id for item in items}) < len(items):
         raise Stalled("EntryRefused", "an append holds two entries with the same subject and previous entry")
     return items
 
@@ -139,6 +146,7 @@ class Batch:
         self.rows: list[Row] = []
         self.links: list[tuple[UUID, str]] = []
         self._chain_id = chain_id
+        self._prefix = record_prefix(chain_id)
         self._recorded = dict(recorded or {})
         self._pruned = pruned or {}
         self._trusting = subjects is None
@@ -170,8 +178,7 @@ class Batch:
             self._check_link(item, last.get(item.subject_key) or self._subjects.get(item.subject_key))
             last[item.subject_key] = item.entry_id
             check_time(item, self._now if item.intake is None else item.intake)
-            # The header is 87 bytes and the chain id.
-            if len(item.content) + len(self._chain_id.encode()) + 87 > 65_535:
+            if len(self._prefix) + HEADER.size + len(item.content) > MAX_RECORD_BYTES:
                 raise Stalled(
                     "EntryRefused", f"the content has {len(item.content)} bytes: the record would be too long"
                 )
@@ -185,22 +192,15 @@ class Batch:
         raise Stalled("LogBehind", f"the last entry of {item.subject_key} is {last}, not {item.previous}")
 
     def _place(self, item: Item) -> Row:
-        head = self.head
-        record = Record(
-            chain_id=self._chain_id,
-            epoch=head.epoch,
-            sequence=head.size,
-            sealed_at=self._sealed_at,
-            previous=head.chain,
-            entry_hash=content_hash(item.content),
-            content=item.content,
-        ).encode()
+        head, sequence = self.head, self.head.size
+        fixed = HEADER.pack(head.epoch, sequence, self._sealed_at, head.chain, content_hash(item.content))
+        record = self._prefix + fixed + item.content
         leaf = leaf_hash(record)
-        recorded = Recorded(self._chain_id, head.size, item.entry_id, record)
         head.chain = chain_hash(head.chain, leaf)
         head.frontier.append(leaf)
-        head.size += 1
+        head.size = sequence + 1
         head.sealed_at = self._sealed_at
+        recorded = Recorded(self._chain_id, sequence, item.entry_id, record)
         row = Row(recorded, item.subject_key, item.about, leaf)
         self.rows.append(row)
         self._recorded[item.entry_id] = recorded

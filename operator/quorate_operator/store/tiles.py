@@ -1,5 +1,6 @@
-"""Merkle tiles in Postgres: full ones are stored once, in the transaction that fills them; partial ones follow from
-the records, or from the roots of the tiles below.
+"""Merkle tiles in Postgres: full ones are stored once, in the transaction that fills them.
+
+Partial ones follow from the records, or from the roots of the tiles below.
 """
 
 from collections.abc import Iterable
