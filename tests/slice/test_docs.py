@@ -17,10 +17,12 @@ from quorate_cli.sandbox.instance import Sandbox
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "docs/concepts.md",
+    "docs/quarantine.md",
     "docs/cli.md",
     "docs/searching.md",
     "docs/publication.md",
     "docs/witnesses.md",
+    "docs/database.md",
     "README.md",
 )
 """In the order in which their blocks run: later pages look at what the first one made."""
