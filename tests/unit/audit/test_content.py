@@ -35,12 +35,12 @@ def draft(**changes: Any) -> Draft:
     previous=st.none() | st.uuids(),
     actor=st.none() | TEXTS.filter(bool),
     question=st.none() | TEXTS,
-    about=st.lists(st.sampled_from([DIGEST, DIGEST.replace("a", "b")]), max_size=3),
+    about=st.lists(st.sampled_from([DIGEST, DIGEST[:-1] + "b"]), max_size=3),
     detail=st.dictionaries(TEXTS, VALUES, max_size=4),
     moment=st.integers(0, 4_000_000_000_000_000),
     clauses=st.lists(TEXTS.filter(bool), max_size=2),
 )
-def test_parts_are_canonical(  # noqa: PLR0913 - a draft has as many members
+def test_parts_are_canonical(
     key: str, name: str, previous: UUID | None, actor: str | None, question: str | None, about: list[str],
     detail: dict[str, Any], moment: int, clauses: list[str],
 ) -> None:  # fmt: skip
@@ -99,5 +99,5 @@ def test_what_may_not_be_logged(change: dict[str, Any]) -> None:
 
 def test_a_float_names_its_path() -> None:
     """A part's path in a refusal is that in the whole document."""
-    with pytest.raises(NotCanonicalError, match="/payload/detail/a/0: 1.5"):
+    with pytest.raises(NotCanonicalError, match=r"/payload/detail/a/0: 1\.5"):
         assert draft(detail={"a": [1.5]}).content
