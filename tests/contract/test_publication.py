@@ -185,13 +185,16 @@ def filled(postgres_dsn: str) -> str:
     return postgres_dsn
 
 
-def test_prove_makes_bundles_for_the_outsider(filled: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`prove` by id and by place makes the same bundle, on the screen and in a file, and it verifies elsewhere."""
+def test_prove_makes_bundles_for_the_outsider(
+    filled: str, postgres: Any, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`prove` by id and by place makes the same bundle, with a reader's rights too, and it verifies elsewhere."""
     file = tmp_path / "bundle.json"
     assert run(["audit", "prove", f"{CHAIN}/77", "--dsn", filled, "-o", str(file)]) == 0
     assert f"entry 77 of {CHAIN} (trust.node.verified" in capsys.readouterr().err
     proven = open_bundle(parse_bundle(file.read_bytes()), [SIGNER.verifier])
-    assert run(["audit", "prove", proven.content["entry_id"], "--dsn", filled]) == 0
+    reader = postgres.dsn(database, "only_read")
+    assert run(["audit", "prove", proven.content["entry_id"], "--dsn", reader]) == 0
     assert capsys.readouterr().out.encode() == file.read_bytes()
     found = outsider("bundle", "-file", file, log=[SIGNER.verifier])
     assert (found["index"], found["size"], found["entry_id"]) == (77, 600, proven.content["entry_id"])
