@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint
-from quorate.audit.entry import check_content, content_hash, parse_timestamp
 from quorate.audit.merkle import HASH_BYTES, ProofError, verify_inclusion
 from quorate.audit.note import MAX_NOTE_BYTES, NoteError, parse_note
 from quorate.audit.record import Record, RecordError, leaf_hash
-from quorate.canonical import NotCanonicalError, canonical_bytes, parse_json
+from quorate.audit.rules import FaultError, StoredEntry, check_entry
+from quorate.canonical import NotCanonicalError, parse_json
 from quorate.identity.vkey import VerifierKey
 
 FORMAT = "quorate.dev/proof/v1"
@@ -145,27 +145,16 @@ def examine_bundle(bundle: ProofBundle) -> Proven:
         record = Record.decode(bundle.record)
     except RecordError as error:
         raise NotProvenError("record", str(error)) from error
-    content = _content(record)
+    try:
+        content = dict(check_entry(StoredEntry(record.sequence, bundle.record), record))
+    except FaultError as error:
+        raise NotProvenError(error.phase, str(error)) from error
     try:
         checkpoint = parse_checkpoint(parse_note(bundle.proof.note).text)
     except (NoteError, CheckpointError) as error:
         raise NotProvenError("checkpoint", str(error)) from error
     _check_place(record, bundle.proof, checkpoint)
     return Proven(record, content, checkpoint)
-
-
-def _content(record: Record) -> dict[str, Any]:
-    if content_hash(record.content) != record.entry_hash:
-        raise NotProvenError("content", "the content does not have the entry hash of its record")
-    try:
-        document = parse_json(record.content)
-        if canonical_bytes(document) != record.content:
-            raise NotProvenError("content", "the content is not in canonical form")
-        check_content(document)
-        parse_timestamp(document["timestamp"])
-    except ValueError as error:
-        raise NotProvenError("content", str(error)) from error
-    return dict(document)
 
 
 def _check_place(record: Record, proof: TlogProof, checkpoint: Checkpoint) -> None:
