@@ -14,7 +14,7 @@ from quorate.api.manifests import COSIGNATURE_PREFIX
 from quorate.api.resource import API_VERSION
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint, parse_checkpoint
 from quorate.audit.note import NoteError, parse_note
-from quorate.audit.quarantine import MAX_MESSAGE, Quarantine, needs_finding
+from quorate.audit.quarantine import MAX_MESSAGE, SYSTEM, Quarantine, needs_finding
 from quorate.audit.verify import StoredHead, Verdict
 from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.conditions import status_with
@@ -28,11 +28,12 @@ from quorate_operator.view import View
 
 
 def manifest(chain: str) -> Obj:
-    """The object that the operator makes for a chain that has none."""
+    """The object that the operator makes for a chain that has none; no domain takes the name of `system`'s."""
+    name = chain.rpartition("/")[2]
     return {
         "apiVersion": API_VERSION,
         "kind": "AuditCheckpoint",
-        "metadata": {"name": chain.rpartition("/")[2]},
+        "metadata": {"name": f"domain-{name}" if name == SYSTEM and chain != SYSTEM else name},
         "spec": {"chain": chain},
     }
 

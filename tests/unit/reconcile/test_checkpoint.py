@@ -151,3 +151,9 @@ def test_where_notes_are_found(tmp_path: Path) -> None:
     (tmp_path / "mesh" / "empty").mkdir()
     (found,) = told_by_files(LocalFiles(tmp_path), str(tmp_path))
     assert (found.chain, found.note) == (CHAIN, NOTE)
+
+
+def test_a_domain_that_is_named_system() -> None:
+    """Its AuditCheckpoint has another name than that of chain `system`."""
+    names = [manifest(chain)["metadata"]["name"] for chain in ("system", "mesh/system", "mesh/acme")]
+    assert names == ["system", "domain-system", "acme"]
