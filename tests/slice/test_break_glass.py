@@ -8,7 +8,6 @@ import psycopg
 import pytest
 
 from quorate_cli.cluster import Cluster
-from quorate_cli.keys import Purpose, make_key
 from quorate_cli.main import run
 from quorate_cli.place import connect
 from quorate_cli.sandbox.instance import Sandbox
@@ -44,7 +43,6 @@ def metric(mesh: Sandbox, name: str) -> float:
 def test_break_glass(mesh: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     """A trigger that was off for a moment is in the log, an Event, metrics and the status, until acknowledged."""
     cluster = connect(str(mesh.kubeconfig))
-    make_key("system", Purpose.LOG, mesh.log_keys)  # the operator reads the folder at each turn
     wait_for("the recorded catalogue", lambda: guarded(cluster) == ("True", "DdlGuard"), 60)
     assert (metric(mesh, "quorate_ddl_guard"), metric(mesh, "quorate_catalogue_changed")) == (1, 0)
     with psycopg.connect(mesh.dsn()) as connection:
