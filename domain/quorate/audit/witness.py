@@ -224,6 +224,11 @@ def _signed(note: str, keys: Sequence[VerifierKey], origin: str) -> Checkpoint:
     return checkpoint
 
 
+def enough(cosignatures: Iterable[Cosignature], needed: int, members: Mapping[VerifierKey, str] | None = None) -> bool:
+    """Whether `needed` distinct witnesses cosigned, as `witnesses_of` counts them."""
+    return witnesses_of(cosignatures, members) >= needed
+
+
 def witnesses_of(cosignatures: Iterable[Cosignature], members: Mapping[VerifierKey, str] | None = None) -> int:
     """How many distinct witnesses cosigned: distinct members by `members`, else distinct public keys.
 

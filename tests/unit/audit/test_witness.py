@@ -21,6 +21,7 @@ from quorate.audit.witness import (
     Seen,
     WitnessState,
     check_conflict,
+    enough,
     judge,
     witnesses_of,
 )
@@ -194,6 +195,7 @@ def test_cosignatures_are_counted_by_witness() -> None:
     found = verify_note(shown + "".join(map(str, lines)), KEYS, [item.verifier for item in (one, alias, two)])
     assert [(item.key.name, item.at) for item in found.cosignatures] == [("mesh/a", 9), ("mesh/b", 2), ("mesh/c", 3)]
     assert witnesses_of(found.cosignatures) == 2
+    assert enough(found.cosignatures, 2) and not enough(found.cosignatures, 3) and enough((), 0)
     members = {one.verifier: "node-1", two.verifier: "node-1"}
     assert witnesses_of(found.cosignatures, members) == 1
 
