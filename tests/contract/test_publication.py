@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from quorate.audit import tiles
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.merkle import ProofError, verify_consistency, verify_inclusion
-from quorate.audit.note import cosign, parse_note
+from quorate.audit.note import cosign, parse_note, sign_note
 from quorate.audit.proof import open_bundle, parse_bundle
 from quorate.identity.vkey import COSIGNATURE, SignerKey
 from quorate_cli.main import run
@@ -242,6 +243,24 @@ def test_export_from_an_entry_on(filled: str, tmp_path: Path) -> None:
     """With --since the bundles begin there, and the tiles prove them all the same."""
     assert run(["audit", "export", "--chain", CHAIN, "--since", "300", "--to", str(tmp_path), "--dsn", filled]) == 0
     assert outsider("directory", "-dir", tmp_path / CHAIN, "-first", 256, log=[SIGNER.verifier])["size"] == 600
+
+
+def test_bundles_and_exports_are_verified_here_too(filled: str, tmp_path: Path) -> None:
+    """`audit verify` says 0 to a bundle and an export, 4 when a byte is changed, 5 under the key of another log."""
+    bundle, to, key = tmp_path / "bundle.json", tmp_path / "export", str(SIGNER.verifier)
+    assert run(["audit", "prove", f"{CHAIN}/77", "--dsn", filled, "-o", str(bundle)]) == 0
+    assert run(["audit", "export", "--chain", CHAIN, "--to", str(to), "--dsn", filled]) == 0
+    for place in (bundle, to):
+        assert run(["audit", "verify", str(place), "--log-key", key]) == 0
+    other = SignerKey("mesh.example/other", bytes([9]) * 32)
+    made = parse_bundle(bundle.read_bytes())
+    note = sign_note(parse_note(made.proof.note).text, other)
+    bundle.write_bytes(replace(made, proof=replace(made.proof, note=note)).encode())
+    assert run(["audit", "verify", str(bundle), "--log-key", key, "--log-key", str(other.verifier)]) == 5
+    bundle.write_bytes(replace(made, record=made.record[:-1] + b"?").encode())
+    (to / CHAIN / "tile/entries/001").write_bytes((to / CHAIN / "tile/entries/001").read_bytes()[:-1] + b"?")
+    for place in (bundle, to):
+        assert run(["audit", "verify", str(place), "--log-key", key]) == 4
 
 
 def test_what_was_tampered_with_is_neither_proven_nor_exported(

@@ -53,8 +53,9 @@ class Keyring:
         self._constitution_keys = constitution_keys
 
     def of(self, chain: str) -> list[VerifierKey]:
-        """The keys of one chain."""
-        return [*self._given, *read_keys(self._constitution_keys(chain))]
+        """The keys of one chain; a given key is for the log that it is named after, so no log vouches for another."""
+        given = [key for key in self._given if key.name == chain]
+        return [*given, *read_keys(self._constitution_keys(chain))]
 
 
 def cluster_keys(kubeconfig: str | None, sandbox: str | None) -> Callable[[str], list[str]]:
