@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from uuid import UUID
 
 import orjson
@@ -11,9 +12,10 @@ import psycopg
 from quorate.audit.checkpoint import Checkpoint
 from quorate.audit.entry import Draft, Tether, content_hash
 from quorate.audit.growth import FullTile, Growth
-from quorate.audit.merkle import Frontier
+from quorate.audit.merkle import TILE_WIDTH, Frontier
 from quorate.audit.record import GENESIS_HASH, Record, chain_hash, leaf_hash
 from quorate.audit.rules import StoredEntry, id_of, name_key
+from quorate.audit.tiles import CHECKPOINT, bundle_at, chain_path, encode_bundle, perfect_root, tile_at
 from quorate.audit.verify import StoredHead
 from quorate.canonical import canonical_bytes
 from quorate.identity.vkey import SignerKey
@@ -156,6 +158,25 @@ def write(dsn: str, chain: Chain, *notes: str) -> None:
             " WHERE chain_id = %s",
             (head.epoch, head.size, head.chain, head.frontier, head.sealed_at, chain.chain_id),
         )
+
+
+def publish(folder: Path, chain: Chain, note: str | None = None) -> Path:
+    """Write a chain as a directory in tlog-tiles layout; where its checkpoint lies."""
+    size = len(chain.records)
+    place = folder / chain_path(chain.chain_id)
+    files = {CHECKPOINT: (note or chain.note()).encode()}
+    level, hashes = 0, [leaf_hash(record) for record in chain.records]
+    while hashes:
+        for first in range(0, len(hashes), TILE_WIDTH):
+            files[tile_at(level, first // TILE_WIDTH, size).path] = b"".join(hashes[first : first + TILE_WIDTH])
+        full = range(0, len(hashes) // TILE_WIDTH * TILE_WIDTH, TILE_WIDTH)
+        level, hashes = level + 1, [perfect_root(hashes[first : first + TILE_WIDTH]) for first in full]
+    for first in range(0, size, TILE_WIDTH):
+        files[bundle_at(first // TILE_WIDTH, size).path] = encode_bundle(chain.records[first : first + TILE_WIDTH])
+    for name, data in files.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_bytes(data)
+    return place
 
 
 def tamper(dsn: str, *statements: str) -> None:

@@ -13,12 +13,13 @@ from enum import StrEnum
 from quorate.audit.archive import GENESIS, Point
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, parse_checkpoint
 from quorate.audit.growth import FullTile, Growth
-from quorate.audit.merkle import HASH_BYTES, Frontier
+from quorate.audit.merkle import HASH_BYTES, TILE_WIDTH, Frontier
 from quorate.audit.note import NoteError, verify_note
 from quorate.audit.quarantine import ResumptionError, check_resumption
 from quorate.audit.record import Record, chain_hash, leaf_hash
 from quorate.audit.rules import FaultError, StoredEntry, check_entry, id_of
 from quorate.audit.segment import Segment
+from quorate.audit.tiles import perfect_root
 from quorate.audit.witness import witnesses_of
 from quorate.identity.vkey import VerifierKey
 
@@ -209,13 +210,10 @@ class ChainVerifier:
         elif external:
             self.report.notes.append(f"the given checkpoint of size {checkpoint.size} lies before what was verified")
 
-    def tail(self, level: int) -> bytes:
-        """The last hashes of a level's partial tile; all of them unless the verification began inside it."""
-        return b"".join(self._growth.tail(level))
-
-    def root(self) -> bytes:
-        """The root of the tree so far."""
-        return self._growth.frontier.root()
+    @property
+    def tree(self) -> Growth:
+        """The tree so far."""
+        return self._growth
 
     def fail(self, phase: str, message: str, entry: StoredEntry | None = None) -> None:
         """Report a fault, also one that whoever reads the chain found beside it; the first one stays."""
@@ -282,8 +280,10 @@ class ChainVerifier:
         name = f"the stored tile {tile.number} of level {tile.level}"
         if stored is None:
             raise FaultError("merkle", f"{name} is missing")
-        hashes = b"".join(tile.hashes)
-        if len(stored.hashes) != 256 * HASH_BYTES or stored.hashes[len(stored.hashes) - len(hashes) :] != hashes:
+        hold = [stored.hashes[at : at + HASH_BYTES] for at in range(0, len(stored.hashes), HASH_BYTES)]
+        if len(stored.hashes) != TILE_WIDTH * HASH_BYTES or not stored.hashes.endswith(b"".join(tile.hashes)):
+            raise FaultError("merkle", f"{name} does not hold the hashes below it")
+        if len(tile.hashes) < TILE_WIDTH and perfect_root(hold) != tile.root:
             raise FaultError("merkle", f"{name} does not hold the hashes below it")
         if stored.root not in (None, tile.root):
             raise FaultError("merkle", f"{name} has another root")
@@ -354,7 +354,7 @@ class ChainVerifier:
     def conclude(self) -> ChainReport:
         """Compare with checkpoints, also with those beyond the end, where there is no head row."""
         report = self.report
-        report.size, report.epoch, report.root = self.size, self._epoch, self.root().hex()
+        report.size, report.epoch, report.root = self.size, self._epoch, self._growth.frontier.root().hex()
         self._check_doubts()
         beyond = [item for size in self._wanted for item in self._wanted[size] if item.checkpoint not in self._lost]
         if report.fault is None and beyond:

@@ -1,16 +1,18 @@
 """Verifies what left the database: directories in tlog-tiles layout, archives, and proof bundles."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from quorate.audit.archive import MANIFEST, MAX_MANIFEST_BYTES, ArchiveError, Manifest, parse_manifest
+from quorate.audit.archive import MANIFEST, MAX_MANIFEST_BYTES, ArchiveError, Manifest, Point, parse_manifest
 from quorate.audit.checkpoint import Checkpoint, CheckpointError
-from quorate.audit.merkle import TILE_WIDTH, Frontier, ProofError, verify_consistency
+from quorate.audit.merkle import HASH_BYTES, TILE_WIDTH, Frontier, ProofError, verify_consistency
 from quorate.audit.note import NoteError, UnsignedError, verify_note
 from quorate.audit.proof import BundleError, NotProvenError, examine_bundle, parse_bundle
+from quorate.audit.record import Record
 from quorate.audit.rules import StoredEntry
 from quorate.audit.scan import Block, Scanner
-from quorate.audit.tiles import Tile, TileError, partial_tiles
+from quorate.audit.tiles import MAX_BUNDLE_BYTES, Tile, TileError, bundle_at, frontier, partial_tiles, tile_at
 from quorate.audit.verify import ChainReport, ChainVerifier, Fault, Start, StoredTile
 from quorate.audit.witness import witnesses_of
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
@@ -92,8 +94,9 @@ class _Folder:
             start = Start(manifest.before, Frontier(manifest.before.size, manifest.frontier), why)
             # Those beyond the archive are for the chain that goes on after it.
             anchors = []
-        elif signed:
-            anchors.append(note)
+        else:
+            start = self._rest(checkpoint.size)
+            anchors += [note] if signed else []
         verifier = ChainVerifier(
             checkpoint.origin,
             keys=keys,
@@ -108,6 +111,29 @@ class _Folder:
         if not signed:
             verifier.report.notes.append("no known key signed the checkpoint: give --log-key")
         return verifier
+
+    def _rest(self, size: int) -> Start | None:
+        """Where the entries of a directory begin whose first ones were left out, or pruned; None at entry 0.
+
+        What the first record says of its predecessor is under the checkpoint, as the record is.
+        """
+        here = range(-(-size // TILE_WIDTH))
+        first = 0 if self._has(0, size) else bisect_left(here, True, key=lambda at: self._has(at, size)) * TILE_WIDTH
+        if first == 0 or first >= size:
+            return None
+        plan = frontier(first)
+        tiles = {tile: self._directory.tile(tile_at(tile.level, tile.number, size)) for tile in plan.tiles}
+        hashes = plan.hashes({tile: data[: tile.width * HASH_BYTES] for tile, data in tiles.items()})
+        _, data = next(self._directory.records(first, first + 1, size))
+        record = Record.decode(data)
+        point = Point(first, record.epoch, record.sealed_at, record.previous)
+        return Start(point, Frontier(first, hashes), f"entries 0…{first - 1} are not here, the tiles over them are")
+
+    def _has(self, number: int, size: int) -> bool:
+        """Whether there is a bundle, well formed or not."""
+        bundle = bundle_at(number, size)
+        names = {self._directory.name(name.path) for name in (bundle, bundle.full)}
+        return any(self._directory.files.read(name, MAX_BUNDLE_BYTES) is not None for name in names)
 
     def _tile(self, level: int, number: int, size: int) -> StoredTile | None:
         if (number + 1) * TILE_WIDTH > size >> 8 * level:
@@ -149,10 +175,10 @@ class _Folder:
         if manifest is not None:
             self._archive(verifier, checkpoint, manifest, keys)
             return
-        if verifier.root() != checkpoint.root:
+        if verifier.tree.frontier.root() != checkpoint.root:
             verifier.fail("checkpoint", f"the checkpoint of size {checkpoint.size} has another root")
         for tile in partial_tiles(checkpoint.size):
-            if self._directory.tile(tile) != verifier.tail(tile.level):
+            if not self._directory.tile(tile).endswith(b"".join(verifier.tree.tail(tile.level))):
                 verifier.fail("merkle", f"{tile.path} does not hold the hashes below it")
 
     def _archive(
@@ -164,7 +190,7 @@ class _Folder:
         try:
             verify_consistency(
                 old_size=verifier.size,
-                old_root=verifier.root(),
+                old_root=verifier.tree.frontier.root(),
                 size=checkpoint.size,
                 root=checkpoint.root,
                 proof=manifest.consistency,
