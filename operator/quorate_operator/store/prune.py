@@ -19,7 +19,7 @@ from quorate.audit.checkpoint import CheckpointError, parse_checkpoint
 from quorate.audit.note import NoteError, verify_note
 from quorate.audit.pruning import pruned, pruning
 from quorate.audit.record import Record
-from quorate.audit.witness import enough
+from quorate.audit.witness import witnesses_of
 from quorate.identity.vkey import VerifierKey
 from quorate_operator.errors import Stalled, Transient
 from quorate_operator.store.archive import Archive, Exported, write_archive
@@ -240,7 +240,7 @@ class Pruner:
                     break
             except (NoteError, CheckpointError):
                 continue
-            if enough(verified.cosignatures, rules.require_witnesses, rules.witnesses):
+            if witnesses_of(verified.cosignatures, rules.witnesses) >= rules.require_witnesses:
                 return note
         needed = f" and {rules.require_witnesses} witnesses" if rules.require_witnesses else ""
         raise Stalled("PruneRefused", f"no checkpoint of chain {chain} by a known key{needed} covers {end} entries")
