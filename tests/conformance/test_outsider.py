@@ -101,6 +101,18 @@ async def test_the_end_of_a_log_verifies(tmp_path: Path) -> None:
     assert outsider("directory", "-dir", folder, "-first", 512, log=LOG)["size"] == 700
 
 
+async def test_an_archived_part_verifies(tmp_path: Path) -> None:
+    """A directory of some entries in the middle proves them in the whole tree; a record changed there is refused."""
+    directory = LogDirectory(LocalFiles(tmp_path), "")
+    await write_view(directory, tree(66_000), tree(66_000).note(), first=512, end=1024)
+    arguments = ("directory", "-dir", tmp_path, "-first", 512, "-end", 1024)
+    assert outsider(*arguments, log=LOG)["size"] == 66_000
+    file = tmp_path / "tile/entries/003"
+    file.write_bytes(file.read_bytes()[:-3] + b"???")
+    with pytest.raises(RefusedError, match="content: entry 1023"):
+        outsider(*arguments, log=LOG)
+
+
 @pytest.mark.parametrize(("index", "size"), [(0, 1), (0, 300), (255, 256), (256, 257), (299, 300), (65_999, 66_000)])
 async def test_bundles_verify_and_are_those_of_other_code(tmp_path: Path, index: int, size: int) -> None:
     """A bundle proves its entry to the public packages, byte for byte the proof that they make from the tiles."""

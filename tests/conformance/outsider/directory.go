@@ -23,11 +23,11 @@ func verifyDirectory(o options) (any, error) {
 		return nil, err
 	}
 	tiles := 0
-	if o.first == 0 {
+	if o.first == 0 && o.end == 0 {
 		if tiles, err = verifyEntries(o.dir, head); err != nil {
 			return nil, err
 		}
-	} else if err = verifyRange(o.dir, head, o.first); err != nil {
+	} else if err = verifyRange(o.dir, head, o.first, o.end); err != nil {
 		return nil, err
 	}
 	return map[string]any{
@@ -107,11 +107,14 @@ func nothingElse(dir string, levels map[uint64][][]byte, size uint64) error {
 	})
 }
 
-// verifyRange verifies a directory without its first entries: each record's place in the tree is proven by the tiles.
-func verifyRange(dir string, head *opened, first uint64) error {
+// verifyRange verifies a directory of a part of the log: each record's place in the tree is proven by the tiles.
+func verifyRange(dir string, head *opened, first, end uint64) error {
+	if end == 0 {
+		end = head.Size
+	}
 	reader := tlog.TileHashReader(headTree(head), tileReader{dir})
 	var chain *verifier
-	for number := first / width; number*width < head.Size; number++ {
+	for number := first / width; number*width < end; number++ {
 		records, err := readBundle(dir, number, head.Size)
 		if err != nil {
 			return err

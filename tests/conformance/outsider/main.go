@@ -4,7 +4,7 @@
 // tlog-proofs by github.com/transparency-dev/formats, trees and proofs by github.com/transparency-dev/merkle and by
 // golang.org/x/mod/sumdb/tlog. It prints what it found as JSON, or one sentence on standard error and exit code 1.
 //
-//	outsider directory -dir DIR -log VKEY [-witness VKEY]... [-need N] [-first N]
+//	outsider directory -dir DIR -log VKEY [-witness VKEY]... [-need N] [-first N] [-end N]
 //	outsider bundle -file FILE -log VKEY [-witness VKEY]... [-need N] [-dir DIR]
 //	outsider consistency -old FILE -new FILE -proof FILE -log VKEY
 package main
@@ -33,7 +33,7 @@ type options struct {
 	dir, file, old, new, proof string
 	log, witnesses             keys
 	need                       int
-	first                      uint64
+	first, end                 uint64
 }
 
 func main() {
@@ -64,6 +64,7 @@ func run(args []string) (any, error) {
 	flags.Var(&o.witnesses, "witness", "verifier key of a witness")
 	flags.IntVar(&o.need, "need", 0, "how many witnesses must have cosigned")
 	flags.Uint64Var(&o.first, "first", 0, "first entry that the directory holds")
+	flags.Uint64Var(&o.end, "end", 0, "the entry behind the last one that it holds, if that is not the whole log")
 	if err := flags.Parse(args[1:]); err != nil {
 		return nil, err
 	}
