@@ -1,49 +1,80 @@
-"""Full verification of a chain in memory, against one SHA-256 over each of the same records."""
+"""Verification of a filled database: whole, and of the last entries behind a checkpoint."""
 
-import hashlib
+import os
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from quorate.audit.entry import Draft, Tether
-from quorate.audit.verify import ChainVerifier, StoredEntry, StoredHead, Verdict
-from quorate_operator.store.batch import Batch, Head, items_of
+import psycopg
+
+from quorate.audit import tiles
+from quorate.audit.checkpoint import Checkpoint
+from quorate.audit.verify import Verdict
+from quorate_operator.verification import ChainRequest, verify_database
+from quorate_operator.verification.database import reading
 from tests.bench.figure import Figure
+from tests.bench.filled import CHAIN, SIGNER, Filled, filled
 
-ENTRIES, BATCH, CHAIN = 100_000, 1000, "bench-mesh/fleet"
-_NOW = 1_780_000_000_000_000
+ENTRIES = int(os.environ.get("QUORATE_BENCH_ENTRIES", "200000"))
+LAST = 10_000
+KEYS = (str(SIGNER.verifier),)
 
 
 def run() -> Iterator[Figure]:
-    """Entries per second of one process; the budget is that of architecture.md, which is for two cores."""
-    head = Head()
-    rows: list[StoredEntry] = []
-    for start in range(0, ENTRIES, BATCH):
-        batch = Batch(CHAIN, head, recorded={}, subjects={}, now=_NOW)
-        batch.add(items_of([_draft(number) for number in range(start, start + BATCH)]))
-        rows += [StoredEntry(row.recorded.sequence, row.recorded.record, row.recorded.entry_id) for row in batch.rows]
-    begun = time.perf_counter()
-    for row in rows:
-        hashlib.sha256(row.record).digest()
-    hashed = time.perf_counter() - begun
-    begun = time.perf_counter()
-    verifier = ChainVerifier(CHAIN)
-    for row in rows:
-        verifier.feed(row)
-    report = verifier.finish(StoredHead(CHAIN, head.epoch, head.size, head.chain, head.frontier.encode()))
-    verified = time.perf_counter() - begun
-    assert report.verdict is Verdict.UNANCHORED, report.fault
-    name = "one SHA-256 over each record"
-    yield Figure("full verification, one process", ENTRIES / verified, "entries/s", name, ENTRIES / hashed, 200_000,
-                 at_least=True)  # fmt: skip
+    """On a database of ENTRIES entries of its own."""
+    with filled(ENTRIES) as database:
+        yield from figures(database)
 
 
-def _draft(number: int) -> Draft:
-    return Draft(
-        f"subject-{number}",
-        None,
-        "governance.vote.accepted",
-        {"kind": "Vote", "name": f"v{number}"},
-        Tether("1"),
-        _NOW,
-        detail={"statement": "x" * 200},
+def figures(database: Filled) -> Iterator[Figure]:
+    """Full verification, its memory, and the last 10 000 entries; baselines read the same records and do nothing."""
+    read = _seconds(lambda: _read(database, 0))
+    report = verify_database(database.admin, [ChainRequest(CHAIN, KEYS, (database.checkpoint,))])
+    assert report.verdict is Verdict.INTACT, report.document()
+    baseline = "reading the records by binary COPY, one connection"
+    yield Figure("full verification", database.size / report.seconds, "entries/s", baseline, database.size / read,
+                 200_000, at_least=True)  # fmt: skip
+    yield Figure("full verification, memory of all its processes", _megabytes(database), "MB", "none", 0, 200)
+    note = _note(database, database.size - LAST)
+    request = ChainRequest(CHAIN, KEYS, since=note)
+    taken = min(_seconds(lambda: _verify_last(database, request)) for _ in range(3))
+    read = min(_seconds(lambda: _read(database, database.size - LAST)) for _ in range(3))
+    yield Figure("verification of the last 10 000 from a checkpoint", taken * 1000, "ms", baseline, read * 1000, 150)
+
+
+def _megabytes(database: Filled) -> float:
+    """Peak of a verification in a process of its own and its workers; pages that they share count for each."""
+    program = (
+        "import os, resource as r, sys; from quorate_operator.verification import ChainRequest, verify_database\n"
+        "verify_database(sys.argv[1], [ChainRequest(sys.argv[2])])\n"
+        "peak = lambda who: r.getrusage(who).ru_maxrss / 1024\n"
+        "print(peak(r.RUSAGE_SELF) + os.cpu_count() * peak(r.RUSAGE_CHILDREN))"
     )
+    command = [sys.executable, "-c", program, database.admin, CHAIN]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def _verify_last(database: Filled, request: ChainRequest) -> None:
+    (report,) = verify_database(database.admin, [request]).chains
+    assert report.fault is None and report.checked == LAST, report
+
+
+def _read(database: Filled, start: int) -> None:
+    query = f"COPY (SELECT record FROM quorate.audit_entry WHERE seq >= {start} ORDER BY seq) TO STDOUT (FORMAT binary)"
+    with psycopg.connect(database.admin) as connection, connection.cursor().copy(query) as copy:
+        for _ in copy:
+            pass
+
+
+def _note(database: Filled, size: int) -> str:
+    plan = tiles.root(size)
+    with reading(database.admin) as reader:
+        (root,) = plan.hashes(reader.tiles(CHAIN, plan.tiles))
+    return Checkpoint(CHAIN, size, root).sign(SIGNER)
