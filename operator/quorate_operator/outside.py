@@ -67,13 +67,13 @@ class LogKeys:
 
     async def _constitutions(self, names: Sequence[str]) -> dict[str, Constitution]:
         """Those that can be read: one that lost its content must not keep the others from being compared."""
-        found: dict[str, Constitution] = {}
-        for name in names:
-            try:
-                found |= await self._domains.get(self._context, [name], even_unpinned=True)
-            except Stalled as error:
+        try:
+            return await self._domains.get(self._context, names, even_unpinned=True)
+        except Stalled as error:
+            if len(names) <= 1:
                 _log.warning("no keys by constitution: %s", error.message, extra={"reason": error.reason})
-        return found
+                return {}
+        return {key: value for name in names for key, value in (await self._constitutions([name])).items()}
 
 
 def _parsed(texts: Iterable[str]) -> list[VerifierKey]:
