@@ -24,6 +24,7 @@ from quorate_operator.store.files import LocalFiles
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.memory import MemoryStore
 from tests.conformance.go import RefusedError, outsider
+from tests.contract import archiving
 from tests.unit.audit.tree import Tree
 
 CHAIN = "mesh.example/fleet"
@@ -209,7 +210,7 @@ def test_prove_makes_bundles_for_the_outsider(
         (f"{CHAIN}/650", 1, "no signed checkpoint covers entry 650"),
         (f"{CHAIN}/700", 1, "has no entry 700"),
         ("mesh.example/none/0", 1, "has no entry 0"),
-        ("00000000-0000-4000-8000-000000000000", 1, "the log has no entry"),
+        ("00000000-0000-4000-8000-000000000000", 1, "this database has no entry"),
         ("nonsense", 2, "must be an entry id or CHAIN/SEQUENCE"),
     ],
 )
@@ -261,6 +262,37 @@ def test_bundles_and_exports_are_verified_here_too(filled: str, tmp_path: Path) 
     (to / CHAIN / "tile/entries/001").write_bytes((to / CHAIN / "tile/entries/001").read_bytes()[:-1] + b"?")
     for place in (bundle, to):
         assert run(["audit", "verify", str(place), "--log-key", key]) == 4
+
+
+async def test_a_pruned_log_is_published_and_proven(
+    postgres: Any, database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A publication goes on over a prune; a new one begins with what is left; what is gone is proven by its archive."""
+    archiving.narrow(postgres.dsn(database))
+    dsn, chain, log = postgres.dsn(database, "operator"), archiving.CHAIN, [archiving.SIGNER.verifier]
+
+    async def quorate(*arguments: object) -> int:
+        return await asyncio.to_thread(run, ["audit", *map(str, arguments)])
+
+    async with archiving.leading(dsn) as store:
+        await archiving.fill(store, 0, 700)
+        publication = Publication(store.log, LocalFiles(tmp_path / "whole"))
+        await publication.publish(chain)
+        async with archiving.keeping(postgres.dsn(database, "keeper"), tmp_path / "cold") as pruner:
+            for number in range(2):
+                await pruner.prune(chain, number, archiving.RULES)
+        await archiving.fill(store, 700, 900)
+        await publication.publish(chain)
+    assert outsider("directory", "-dir", tmp_path / "whole" / chain, log=log)["size"] == 900
+    assert await quorate("export", "--chain", chain, "--to", tmp_path / "rest", "--dsn", dsn) == 0
+    assert outsider("directory", "-dir", tmp_path / "rest" / chain, "-first", 512, log=log)["size"] == 900
+    capsys.readouterr()
+    assert await quorate("prove", f"{chain}/3", "--dsn", dsn) == 1 and "was pruned" in capsys.readouterr().err
+    bundle = tmp_path / "bundle.json"
+    assert await quorate("prove", f"{chain}/3", "--from", tmp_path / "cold", "-o", bundle) == 0
+    assert outsider("bundle", "-file", bundle, log=log)["index"] == 3
+    archived = tmp_path / "cold" / chain / "256-512"
+    assert outsider("directory", "-dir", archived, "-first", 256, "-end", 512, log=log)["size"] == 700
 
 
 def test_what_was_tampered_with_is_neither_proven_nor_exported(

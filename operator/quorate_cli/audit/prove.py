@@ -91,12 +91,15 @@ async def _find(log: "PostgresLog", wanted: UUID | Place) -> tuple[str, int, byt
     if isinstance(wanted, UUID):
         found = (await log.recorded([wanted])).get(wanted)
         if found is None:
-            raise CliError(f"the log has no entry {wanted}")
+            raise CliError(f"this database has no entry {wanted}; one that was pruned is proven --from its archive")
         return found.chain_id, found.sequence, found.record
     chain, sequence = wanted
     async for entry in log.entries(chain, sequence, sequence + 1):
         return chain, sequence, entry.record
-    raise CliError(f"chain {chain} has no entry {sequence} in this database")
+    size = next((head.size for head in await log.chains() if head.chain_id == chain), 0)
+    if sequence < size:
+        raise CliError(f"entry {sequence} of {chain} was pruned: prove it --from its archive")
+    raise CliError(f"chain {chain} has no entry {sequence}, it has {size}")
 
 
 def _from_files(place: str, wanted: UUID | Place) -> ProofBundle:
