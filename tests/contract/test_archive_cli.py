@@ -74,6 +74,12 @@ async def test_prune_and_look(store: PostgresStore, quorate: Call, tmp_path: Pat
     assert code == 0, err
     code, _, err = await quorate("archive", "inspect", cold, "--log-key", str(replace(SIGNER, seed=bytes(32)).verifier))
     assert code == 1 and "no known key signed" in err
+    code, out, err = await quorate("verify", "--log-key", LOG_KEY)
+    assert (code, f"entries 0…{WIDTH - 1} were pruned, proven by checkpoint" in out) == (5, True), (out, err)
+    code, out, err = await quorate("verify", cold, "--log-key", LOG_KEY, "-o", "json")
+    assert (code, json.loads(out)["chains"][0]["checked"]) == (0, WIDTH), err
+    code, out, err = await quorate("verify", "--archive", cold, "--log-key", LOG_KEY, "-o", "json")
+    assert {item["chain"]: item["checked"] for item in json.loads(out)["chains"]}[CHAIN] == 600, out
 
 
 async def test_restore(
