@@ -15,10 +15,10 @@ from quorate.audit.merkle import consistency_proof, root_of
 from quorate.audit.note import cosign, parse_note, verify_note
 from quorate.audit.witness import Consistency
 from quorate.audit.witness_form import consistency_document
-from quorate.identity.vkey import SignerKey, VerifierKey, parse_signer_key, parse_verifier_key
+from quorate.identity.vkey import COSIGNATURE, SignerKey, VerifierKey, parse_signer_key, parse_verifier_key
 from quorate_cli.cluster import RefusedError
 from quorate_cli.main import run
-from quorate_cli.place import connect
+from quorate_cli.place import READER, connect
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_operator.kube.resources import CONFLICT_ANNOTATION, COSIGNED_ANNOTATION, HEARTBEAT_LABEL
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
@@ -57,7 +57,7 @@ class Watched(Fleet):
             {"apiVersion": api, "kind": "AuditCheckpoint", "metadata": {"name": self.name}, "spec": spec}
         )
 
-    def ready(self, reason: str, seconds: float = 40) -> Obj:
+    def ready(self, reason: str, seconds: float = 60) -> Obj:
         """Wait until the AuditCheckpoint has this reason; its status."""
 
         def probe() -> Obj | None:
@@ -104,6 +104,15 @@ class Watched(Fleet):
         keys = [self.witness_key(node) for node in NODES]
         return {item.key.name for item in verify_note(note, [self.log_key.verifier], keys).cosignatures}
 
+    def verified(self, note: str, *witnesses: str) -> int:
+        """Exit code of the verification with a note that was kept outside, which all of these must have cosigned."""
+        kept = self.folder / "checkpoint"
+        kept.write_text(note)
+        arguments = ["--chain", self.chain, "--dsn", self.sandbox.dsn(READER), "--checkpoint", str(kept)]
+        arguments += ["--log-key", str(self.log_key.verifier), "--require-witnesses", str(len(witnesses))]
+        keys = [argument for key in witnesses for argument in ("--witness", key)]
+        return run(["audit", "verify", *arguments, *keys])
+
     def show(self, note: str, consistency: Consistency | None = None) -> None:
         """Replace what the hub shows; its operator must be stopped."""
         offered = [] if consistency is None else [consistency_document(consistency)]
@@ -148,7 +157,11 @@ def test_two_witnesses_cosign_and_only_then_it_is_ready(fleet: Watched) -> None:
             assert condition(grown, "Ready")[1] == "WitnessesMissing"
             with fleet.watching("witness-a"):
                 status = fleet.ready("Ready")
-                assert status["size"] > grown["status"]["size"] - 1 and len(status["cosignatures"]) == 2
+                assert status["size"] >= grown["status"]["size"] and len(status["cosignatures"]) == 2
+    first_key, second_key = (str(fleet.witness_key(node)) for node in NODES)
+    stranger = str(SignerKey("example-mesh/stranger", bytes(32), COSIGNATURE).verifier)
+    assert fleet.verified(status["note"], first_key, second_key) == 0
+    assert fleet.verified(status["note"], first_key, stranger) == 5, "one of two is not enough"
 
 
 def _grown(fleet: Watched, size: int) -> Obj | None:
