@@ -37,7 +37,7 @@ def metric(mesh: Sandbox, name: str) -> float:
     port = mesh.status()["ports"]["operator"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         lines = answer.read().decode().splitlines()
-    return float(next(line.split()[1] for line in lines if line.startswith(f"{name} ")))
+    return float(next((line.split()[1] for line in lines if line.startswith(f"{name} ")), 0))
 
 
 def test_break_glass(mesh: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,7 +52,8 @@ def test_break_glass(mesh: Sandbox, capsys: pytest.CaptureFixture[str]) -> None:
     wait_for("an Event", lambda: events(cluster))
     assert "append_only on quorate.content was changed and put back" in events(cluster)[0]["note"]
     assert metric(mesh, "quorate_catalogue_changed") == 1 and metric(mesh, "quorate_catalogue_changes_total") == 1
-    assert metric(mesh, 'quorate_verification_success_timestamp_seconds{chain="system",extent="Full"}') > 0
+    verified = 'quorate_verification_success_timestamp_seconds{chain="system",extent="Full"}'
+    wait_for("a full verification", lambda: metric(mesh, verified) > 0, 40)
 
     capsys.readouterr()
     assert run(["audit", "catalogue", "show", "--dsn", mesh.dsn(), "-o", "json"]) == 1
