@@ -137,25 +137,23 @@ class Scanner:
 
     def _contents(self, contents: Sequence[bytes], sequences: Sequence[bytes]) -> bool:
         """Whether contents are canonical and hold what every entry must."""
-        values = []
-        known: list[bytes] = []
-        for content, match, sequence in zip(contents, map(self._shapes.first, contents), sequences, strict=True):
-            match = match or self._shapes.match(content)  # noqa: PLW2901 - the first try is made for all at once
-            if match is None:
-                if not self._exactly(content, sequence):
-                    return False
-            else:
-                values.append(match.groups())
-                known.append(sequence)
-        if not values:
-            return True
+        matches = list(map(self._shapes.first, contents))
+        if None in matches:
+            for at, match in enumerate(matches):
+                if match is None:
+                    matches[at] = self._shapes.match(contents[at])
+                    if matches[at] is None and not self._exactly(contents[at], sequences[at]):
+                        return False
+            sequences = [sequence for sequence, match in zip(sequences, matches, strict=True) if match is not None]
+        values = [match.groups() for match in matches if match is not None]
         seconds = {groups[-1] for groups in values} - self._seconds
         if seconds and not all(map(self._is_time, seconds)):
             return False
-        self._found.entries([groups[0] for groups in values], known, [groups[-2] for groups in values])
-        for sequence, groups in zip(known, values, strict=True):
-            if len(groups) > 3:
-                self._found.names(sequence, groups[-2], groups[1:-2])
+        self._found.entries([groups[0] for groups in values], sequences, [groups[-2] for groups in values])
+        if max(map(len, values), default=3) > 3:
+            for sequence, groups in zip(sequences, values, strict=True):
+                if len(groups) > 3:
+                    self._found.names(sequence, groups[-2], groups[1:-2])
         return True
 
     def _is_time(self, second: bytes) -> bool:

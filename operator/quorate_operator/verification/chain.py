@@ -10,6 +10,7 @@ from quorate.audit.verify import ChainReport, ChainVerifier, Start, StoredTile
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
 from quorate_operator.verification.database import Reader
 from quorate_operator.verification.kept import kept_fault
+from quorate_operator.verification.pruned import check_pruned
 from quorate_operator.verification.request import ChainRequest
 from quorate_operator.verification.rows import Expected, IndexTally
 from quorate_operator.verification.starting import behind_checkpoint, behind_prune
@@ -38,6 +39,11 @@ class ChainWork:
     def covered(self) -> bool:
         """Whether what lies before the start is covered by a checkpoint that the caller believes."""
         return self._begin is not None and self._begin.covered
+
+    @property
+    def faulty(self) -> bool:
+        """Whether a fault was found."""
+        return self._verifier.report.fault is not None
 
     def _find_start(self) -> Start | None:
         prune, since = self._reader.pruned(self.chain), self._request.since
@@ -102,6 +108,8 @@ class ChainWork:
     def finish(self, expected: IndexTally, stored: IndexTally) -> ChainReport:
         """The report, once everything was read."""
         report = self._verifier.report
+        if self._begin is not None and not self.covered:
+            check_pruned(self._reader, self.chain, self.start, self._verifier.fail)
         self._verifier.finish(self._head)
         if report.fault is None:
             self._count_tiles()

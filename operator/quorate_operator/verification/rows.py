@@ -32,31 +32,61 @@ _AMONG = sql.SQL("WHERE chain_id = {} AND (key, seq) IN (SELECT * FROM unnest({}
 _NAMES = sql.SQL("COPY (SELECT key, seq, chain_id FROM quorate.audit_about {}) TO STDOUT (FORMAT binary)")
 
 
+def _start(connection: Connection, query: sql.Composed) -> pq.abc.PGconn:
+    connection.execute("SELECT 1")  # begins the transaction where there is none yet
+    low = connection.pgconn
+    result = low.exec_(query.as_bytes(connection))
+    if result.status != pq.ExecStatus.COPY_OUT:
+        raise psycopg.errors.error_from_result(result)
+    return low
+
+
+def _finish(low: pq.abc.PGconn) -> None:
+    failed = None
+    while (result := low.get_result()) is not None:
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            failed = result
+    if failed is not None:
+        raise psycopg.errors.error_from_result(failed)
+
+
 def copy_rows(connection: Connection, query: sql.Composed) -> Generator[bytes, None, None]:
     """The rows of a binary COPY, each as the server sends it (but for its end mark).
 
     Raises:
         psycopg.Error: the server refuses or breaks off.
     """
-    connection.execute("SELECT 1")  # begins the transaction where there is none yet
-    low = connection.pgconn
-    result = low.exec_(query.as_bytes(connection))
-    if result.status != pq.ExecStatus.COPY_OUT:
-        raise psycopg.errors.error_from_result(result)
-    head, whole = _HEADER_BYTES, False
+    low, head, more = _start(connection, query), _HEADER_BYTES, True
     try:
         while (got := low.get_copy_data(0))[0] >= 0:
             row = bytes(got[1])[head:]
             head = 0
             if row and row != _END:
                 yield row
-        whole = True
+        more = False
     finally:
-        while not whole and low.get_copy_data(0)[0] >= 0:
-            pass  # whoever reads has seen enough; cancelling would end the transaction, and with it the snapshot
-        while (end := low.get_result()) is not None:
-            if whole and end.status == pq.ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(end)
+        # Whoever reads may have seen enough; cancelling would end the transaction, and with it the snapshot.
+        while more and low.get_copy_data(0)[0] >= 0:
+            pass
+        _finish(low)
+
+
+def copy_sum(connection: Connection, query: sql.Composed, salt: bytes) -> int:
+    """The sum of the hashes of the rows of a binary COPY behind `salt`; psycopg.Error as of `copy_rows`."""
+    low, total = _start(connection, query), 0
+    get, begun = low.get_copy_data, False
+    while True:
+        size, row = get(0)
+        if size <= len(_END):
+            if size < 0:
+                break
+        elif begun:
+            total += hash(salt + row)
+        else:
+            begun = True
+            total += hash(salt + row[_HEADER_BYTES:]) if size > _HEADER_BYTES + len(_END) else 0
+    _finish(low)
+    return total
 
 
 def blocks(connection: Connection, chain: str, start: int, end: int) -> Generator[Block, None, None]:
@@ -122,19 +152,20 @@ class IndexTally:
         self.ids, self.names = {}, {}
         return taken
 
-    def read_ids(self, connection: Connection, where: sql.Composable) -> None:
-        """Add rows of the index of ids."""
-        sums, salt = self.ids, self.salt
-        for row in copy_rows(connection, _IDS.format(where)):
-            chain = row[78:]
-            sums[chain] = sums.get(chain, 0) + hash(salt + row)
+    def read(self, connection: Connection, where: sql.Composable, *, names: bool, by_chain: bool) -> None:
+        """Add rows of the index of names, or else of ids; of all chains together (as chain b"") or of each."""
+        query, place = (_NAMES.format(where), 38) if names else (_IDS.format(where), 78)
+        sums, salt = self.names if names else self.ids, self.salt
+        if not by_chain:
+            sums[b""] = sums.get(b"", 0) + copy_sum(connection, query, salt)
+            return
+        for row in copy_rows(connection, query):
+            sums[row[place:]] = sums.get(row[place:], 0) + hash(salt + row)
 
-    def read_names(self, connection: Connection, where: sql.Composable) -> None:
-        """Add rows of the index of names."""
-        sums, salt = self.names, self.salt
-        for row in copy_rows(connection, _NAMES.format(where)):
-            chain = row[38:]
-            sums[chain] = sums.get(chain, 0) + hash(salt + row)
+    def agrees(self, expected: "IndexTally") -> bool:
+        """Whether all chains together have what is expected of them together."""
+        pairs = ((self.ids, expected.ids), (self.names, expected.names))
+        return all(sum(mine.values()) == sum(theirs.values()) for mine, theirs in pairs)
 
     def probe(self, connection: Connection, expected: "IndexTally", chain: str) -> None:
         """Add those rows of the index of names that were expected, looked up one by one: cheaper for a few entries."""
@@ -142,7 +173,8 @@ class IndexTally:
         if wanted:
             keys = [UUID(bytes=key) for key, _ in wanted]
             places = [int.from_bytes(sequence, "big") for _, sequence in wanted]
-            self.read_names(connection, _AMONG.format(sql.Literal(chain), sql.Literal(keys), sql.Literal(places)))
+            among = _AMONG.format(sql.Literal(chain), sql.Literal(keys), sql.Literal(places))
+            self.read(connection, among, names=True, by_chain=True)
 
 
 class Expected:

@@ -56,6 +56,10 @@ def verify_database(
         for chain in chains.values():
             if small and chain.covered:
                 stored.probe(reader.connection, expected, chain.chain)
+        if not stored.agrees(expected) or any(chain.faulty for chain in chains.values()):
+            stored = _each(reader, chains.values(), expected, tasks_of_indexes, small=small)
+        else:
+            stored = expected
         reports = [chain.finish(expected, stored) for chain in chains.values()]
     return Report(tuple(reports), time.monotonic() - started)
 
@@ -71,6 +75,19 @@ def _running(dsn: str, reader: Reader, expected: IndexTally, count: int, small: 
         return
     worker = Worker(reader.connection, expected.salt, expected.probes if small else None)
     yield lambda tasks: map(worker.do, tasks)
+
+
+def _each(
+    reader: Reader, chains: Iterable[ChainWork], expected: IndexTally, tasks: Iterable[IndexTask], *, small: bool
+) -> IndexTally:
+    """What the indexes hold of each chain: one of them differs, and it must be told which."""
+    stored = IndexTally(expected.salt)
+    for task in tasks:
+        stored.read(reader.connection, task.where, names=task.names, by_chain=True)
+    for chain in chains:
+        if small and chain.covered:
+            stored.probe(reader.connection, expected, chain.chain)
+    return stored
 
 
 def _single(chains: Iterable[ChainWork]) -> list[IndexTask]:
