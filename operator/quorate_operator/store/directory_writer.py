@@ -114,8 +114,14 @@ async def _check_growth(log: TreeSource, before: Checkpoint, after: Checkpoint) 
 
 
 def _conclude(directory: LogDirectory, note: str, old: int, size: int) -> None:
-    """`checkpoint`, now that all it needs is durable; then the partial tiles that it no longer needs."""
+    """`checkpoint`, now that all it needs is durable; then the partial tiles that it no longer needs.
+
+    Not over a larger one: another process may have become the leader, and published, while this one wrote.
+    """
     directory.files.flush()
+    current = _view_there(directory)
+    if current is not None and current.size > size:
+        return
     directory.files.write(directory.name(CHECKPOINT), note.encode())
     directory.files.flush()
     for tile in partial_tiles(old):

@@ -1,7 +1,9 @@
 """Directories in tile layout: written from a log, read back; interrupted, hostile, diverged."""
 
+import asyncio
 import contextlib
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,30 @@ async def test_a_crash_at_any_step_leaves_a_valid_view(tmp_path: Path) -> None:
             continue
         break
     assert seen == {250, 700} and steps > 10
+
+
+class Overtaken(LocalFiles):
+    """Another process publishes more while this one writes."""
+
+    def __init__(self, root: Path, other: Callable[[], Awaitable[object]]) -> None:
+        super().__init__(root)
+        self._other = other
+
+    def flush(self) -> None:
+        super().flush()
+        other, self._other = self._other, _nothing
+        asyncio.run(other())  # type: ignore[arg-type]
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def test_a_larger_view_is_not_written_over(tmp_path: Path) -> None:
+    """A process that was overtaken leaves the larger checkpoint of the other one."""
+    place = LogDirectory.of(Overtaken(tmp_path, lambda: write_view(directory(tmp_path), TREE, TREE.note(700))), CHAIN)
+    await write_view(place, TREE, TREE.note(300))
+    check(directory(tmp_path), TREE, 700)
 
 
 async def test_a_range_is_written_with_the_tiles_that_prove_it(tmp_path: Path) -> None:
