@@ -1,6 +1,5 @@
 """Entry point: `python -m quorate_operator` or `quorate-operator`."""
 
-import asyncio
 import logging
 import os
 import sys
@@ -24,11 +23,13 @@ def main() -> NoReturn:
 
 
 def _main() -> int:
-    from quorate_operator.app import Operator, open_postgres  # noqa: PLC0415 - a wrong flag should answer at once
+    import uvloop  # noqa: PLC0415 - a wrong flag should answer at once
+
+    from quorate_operator.app import Operator, open_postgres  # noqa: PLC0415
 
     try:
         config = parse(sys.argv[1:], os.environ)
-        asyncio.run(Operator(config, os.environ, open_postgres, _reconcilers).run())
+        uvloop.run(Operator(config, os.environ, open_postgres, _reconcilers).run())
     except (ConfigError, KubeconfigError) as error:
         sys.stderr.write(f"quorate-operator: {error}\n")
         return 2

@@ -1,11 +1,11 @@
-"""Direct append at 64 callers, against plain one-row-per-commit INSERTs of the same payload by the same driver."""
+"""Direct append against plain one-row-per-commit INSERTs of the same payload by the same driver, loop and callers."""
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool
+import uvloop
 
 from quorate.audit.entry import Draft, Tether
 from quorate_operator.store.log import PostgresStore
@@ -13,24 +13,45 @@ from quorate_operator.store.migrate import create_login, migrate
 from tests.bench.figure import Figure, percentile
 from tests.contract.server import Server
 
-CALLERS, SECONDS = 64, 4.0
+SECONDS = 4.0
+TABLES = """
+CREATE SCHEMA bench;
+CREATE TABLE bench.plain (id uuid PRIMARY KEY, data bytea);
+CREATE TABLE bench.head (size bigint NOT NULL, hash bytea NOT NULL);
+INSERT INTO bench.head VALUES (0, '');
+CREATE TABLE bench.linked (seq bigint PRIMARY KEY, id uuid UNIQUE, data bytea, hash bytea);
+CREATE TABLE bench.state (id int PRIMARY KEY, version int NOT NULL);
+INSERT INTO bench.state SELECT n, 0 FROM generate_series(0, 100) n;
+GRANT ALL ON SCHEMA bench TO operator;
+GRANT ALL ON ALL TABLES IN SCHEMA bench TO operator;
+"""
+# What users pick today: one transaction per entry, serialised by an advisory lock, the hash in SQL.
+_LINKED = """
+WITH locked AS MATERIALIZED (SELECT pg_advisory_xact_lock(7)), moved AS (
+    UPDATE bench.head SET size = size + 1, hash = sha256(hash || %(data)s) WHERE (SELECT true FROM locked)
+    RETURNING size, hash
+) INSERT INTO bench.linked SELECT size, %(id)s, %(data)s, hash FROM moved
+"""
+Call = Callable[[str], Awaitable[object]]
+Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 
 def draft_of(key: str) -> Draft:
-    """A first entry of its subject, of about 600 bytes."""
-    return Draft(key, None, "governance.vote.accepted", {"kind": "Vote", "name": "v"}, Tether("0"),
-                 time.time_ns() // 1000, detail={"statement": "x" * 300})  # fmt: skip
+    """A first entry of its subject, of about 500 bytes."""
+    return Draft(key, None, "governance.vote.accepted", {"kind": "Vote", "name": "v"}, Tether("5.5"),
+                 time.time_ns() // 1000, actor_id="bench-node", detail={"statement": "x" * 150})  # fmt: skip
 
 
-async def rate_of(call: Callable[[str], Awaitable[object]], callers: int = CALLERS) -> tuple[float, list[float]]:
+async def rate_of(call: Call, callers: int, seconds: float = SECONDS) -> tuple[float, list[float]]:
     """Calls per second and each call's milliseconds, by `callers` at once, each call with a key of its own."""
     latencies: list[float] = []
-    end = time.perf_counter() + SECONDS
+    run = time.monotonic_ns()
+    end = time.perf_counter() + seconds
 
     async def caller(number: int) -> None:
         count = 0
         while (begun := time.perf_counter()) < end:
-            await call(f"{number}-{count}")
+            await call(f"{number}-{count}-{run}")
             latencies.append(1000 * (time.perf_counter() - begun))
             count += 1
 
@@ -39,42 +60,76 @@ async def rate_of(call: Callable[[str], Awaitable[object]], callers: int = CALLE
     return len(latencies) / (time.perf_counter() - begun), latencies
 
 
-async def _measure(server: Server) -> Iterator[Figure]:
-    with psycopg.connect(server.dsn("bench")) as connection:
-        connection.execute("CREATE SCHEMA bench CREATE TABLE bench.plain (id uuid PRIMARY KEY, data bytea)")
-        connection.execute("GRANT ALL ON SCHEMA bench TO operator; GRANT ALL ON bench.plain TO operator")
-    dsn = server.dsn("bench", "operator")
-    async with AsyncConnectionPool(dsn, min_size=CALLERS, max_size=CALLERS, kwargs={"autocommit": True}) as pool:
-        await pool.wait()
+def caller_of(key: str) -> int:
+    """Which caller a key of `rate_of` is of."""
+    return int(key.partition("-")[0])
 
-        async def insert(key: str) -> None:
-            draft = draft_of(key)
-            async with pool.connection() as connection:
-                await connection.execute("INSERT INTO bench.plain VALUES (%s, %s)", (draft.entry_id, draft.content))
 
-        plain, _ = await rate_of(insert)
-    store = PostgresStore(dsn)
+async def rate_of_statement(dsn: str, statement: str, callers: int) -> float:
+    """Transactions per second of one statement with `id` and `data`, a connection for each caller."""
+    connections = [await psycopg.AsyncConnection.connect(dsn, autocommit=True) for _ in range(callers)]
+
+    async def write(key: str) -> None:
+        draft = draft_of(key)
+        await connections[caller_of(key)].execute(statement, {"id": draft.entry_id, "data": draft.content}, binary=True)
+
+    rate, _ = await rate_of(write, callers)
+    for connection in connections:
+        await connection.close()
+    return rate
+
+
+async def opened(dsn: str, **more: object) -> PostgresStore:
+    """A store that leads and knows its chain."""
+    store = PostgresStore(dsn, **more)  # type: ignore[arg-type]
     await store.open()
     await store.take("bench")
-    await store.log.append("bench", [draft_of("warm")])
-    rate, latencies = await rate_of(lambda key: store.log.append("bench", [draft_of(key)]))
-    await store.close()
-    name = f"plain one-row-per-commit INSERT, {CALLERS} callers"
-    return iter([
-        Figure("audit append, direct", rate, "entries/s", name, plain, 3.0, of_ratio=True, at_least=True),
-        Figure("audit append p99", percentile(latencies, 99), "ms", name, plain, 15.0),
-    ])  # fmt: skip
+    await store.log.append("bench", [draft_of(f"warm-{time.monotonic_ns()}")])
+    return store
+
+
+async def figures(dsn: str) -> AsyncIterator[Figure]:
+    """The rows of direct appends; plain and linked inserts are measured right before each."""
+    for callers, budget, p99 in ((64, 3.0, 15.0), (100, 3.0, 15.0), (1, 0.4, 3.0)):
+        plain = await rate_of_statement(dsn, "INSERT INTO bench.plain VALUES (%(id)s, %(data)s)", callers)
+        store = await opened(dsn)
+        rate, latencies = await rate_of(lambda key, log=store.log: log.append("bench", [draft_of(key)]), callers)  # type: ignore[misc]
+        await store.close()
+        word = "caller" if callers == 1 else "callers"
+        name, base = f"direct append, {callers} {word}", f"plain one-row-per-commit INSERT, {callers} {word}"
+        yield Figure(name, rate, "entries/s", base, plain, budget, of_ratio=True, at_least=True)
+        yield Figure(f"{name}, p99", percentile(latencies, 99), "ms", base, plain, p99)
+        linked = await rate_of_statement(dsn, _LINKED, callers)
+        yield Figure(f"{name}, against today's pick", rate, "entries/s",
+                     f"advisory-lock chain in SQL, {callers} {word}", linked, 1, of_ratio=True, at_least=True)  # fmt: skip
+
+
+def prepare(server: Server) -> str:
+    """A migrated database with the baselines' tables; the operator's DSN."""
+    server.run("CREATE DATABASE bench")
+    migrate(server.dsn("bench"))
+    create_login(server.dsn("bench"), "operator", ["quorate_app", "quorate_sealer"])
+    with psycopg.connect(server.dsn("bench")) as connection:
+        connection.execute(TABLES)
+    return server.dsn("bench", "operator")
+
+
+def collected(source: AsyncIterator[Figure]) -> Iterator[Figure]:
+    """The figures as they are measured, on the loop that the operator runs on."""
+
+    async def following() -> Figure | None:
+        return await anext(source, None)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        while (figure := runner.run(following())) is not None:
+            yield figure
 
 
 def run() -> Iterator[Figure]:
-    """The figures of architecture.md, Budgets, first row."""
+    """The figures of issue 4's table about direct appends."""
     server = Server()
     server.start()
     try:
-        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE bench")
-        migrate(server.dsn("bench"))
-        create_login(server.dsn("bench"), "operator", ["quorate_app", "quorate_sealer"])
-        yield from asyncio.run(_measure(server))
+        yield from collected(figures(prepare(server)))
     finally:
         server.remove()

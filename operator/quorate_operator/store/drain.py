@@ -32,8 +32,8 @@ class Backlog:
 class Source(Protocol):
     """Where entries wait."""
 
-    async def backlog(self) -> dict[str, Backlog]:
-        """What waits, by chain."""
+    async def look(self) -> dict[str, Backlog]:
+        """What waits, by chain; what committed late may be seen later."""
         ...
 
     async def drain(self, chain: str) -> list[Recorded]:
@@ -95,7 +95,7 @@ class Drainer:
 
     async def _look(self) -> bool:
         """One look at the queue; whether anything was moved."""
-        backlog = await self._source.backlog()
+        backlog = await self._source.look()
         if self.report is not None:
             self.report(backlog)
         moved = await asyncio.gather(*(self._source.drain(chain) for chain in backlog))

@@ -1,5 +1,6 @@
 """Ports `Log` and `Content` on Postgres."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ from quorate_operator.store.sealing import Sealing
 from quorate_operator.store.tiles import read_tiles
 
 _END = 2**63 - 1
+_FULL_LOOK_SECONDS = 0.5
 
 
 class PostgresLog(TileProofs):
@@ -55,6 +57,8 @@ class PostgresLog(TileProofs):
         self._patience = patience
         self._max_waiting = max_waiting
         self._sealers: dict[str, Sealer] = {}
+        self._start = self._seen = 0
+        self._full_look = -_FULL_LOOK_SECONDS
 
     async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
         """Port `Log`."""
@@ -74,12 +78,30 @@ class PostgresLog(TileProofs):
         Rows that may not be sealed (no authentic HMAC, a rule of `append` broken) move to `audit_intake_refused` with
         their reason instead. Errors as of `append`.
         """
-        taken = await self._sealing.waiting(chain)
+        taken = await self._sealing.waiting(chain, self._start)
         return await self._sealer(chain).append([row.item for row in taken if row.item], {}, taken) if taken else []
 
     async def backlog(self) -> dict[str, Backlog]:
         """What was taken in and waits, by chain."""
-        return {row[0]: Backlog(*row[1:]) for row in await self._database.read(sql.BACKLOG)}
+        return self._noted(await self._database.read(sql.BACKLOG, 0))
+
+    async def look(self) -> dict[str, Backlog]:
+        """As `backlog`, without what committed late: that is seen once in `_FULL_LOOK_SECONDS`, when all is looked at.
+
+        In between the look begins where the last full one found the first row: not at the beginning of the queue, where
+        the dead rows are, thousands of them until they are vacuumed.
+        """
+        now = time.monotonic()
+        if now < self._full_look + _FULL_LOOK_SECONDS:
+            return self._noted(await self._database.read(sql.BACKLOG, self._start))
+        self._full_look = now
+        rows = await self._database.read(sql.BACKLOG, 0)
+        self._start = min((row[3] for row in rows), default=self._seen)
+        return self._noted(rows)
+
+    def _noted(self, rows: Sequence[Any]) -> dict[str, Backlog]:
+        self._seen = max((row[4] for row in rows), default=self._seen)
+        return {row[0]: Backlog(*row[1:3]) for row in rows}
 
     async def refused(self) -> int:
         """How many entries that were taken in could not be sealed, ever."""

@@ -97,11 +97,14 @@ class Sealing:
         self._durable: dict[str, int] = {}
         """Size of each chain when this process last wrote to it."""
 
-    async def waiting(self, chain: str) -> list[Waiting]:
-        """The chain's oldest rows in the intake, at most a batch; rows of a forger alone are set aside: no chain."""
+    async def waiting(self, chain: str, start: int = 0) -> list[Waiting]:
+        """The chain's oldest rows in the intake from position `start` on, at most a batch.
+
+        Rows of a forger alone are set aside: they make no chain.
+        """
         if self._intake_key is None:
             return []
-        rows = judged(self._intake_key, chain, await self._database.read(sql.WAITING, chain, MAX_BATCH))
+        rows = judged(self._intake_key, chain, await self._database.read(sql.WAITING, chain, start, MAX_BATCH))
         if rows and not any(row.item for row in rows):
             await self._check_term()
             await self._set_aside(chain, rows)

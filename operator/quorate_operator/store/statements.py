@@ -78,14 +78,12 @@ NEWEST_CHECKPOINT = f"{_NOTE} WHERE chain_id = %s ORDER BY size DESC, signer DES
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
 ERASABLE = "SELECT digest, salt, bytes FROM quorate.audit_content WHERE entry_id = %s ORDER BY digest"
 PUT_INTAKE = """
-INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac)
-SELECT %s, %s, %b::bytea, %s::bigint, %b::bytea WHERE NOT EXISTS (
-    SELECT FROM (SELECT intake_at FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT 1) oldest
-    WHERE oldest.intake_at < %s
-)
+INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac) VALUES (%s, %s, %b, %s, %b)
 """
+OLDEST = "SELECT intake_at FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT 1"
 WAITING = """
-SELECT pos, entry_id, intake_at, content, hmac FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT %s
+SELECT pos, entry_id, intake_at, content, hmac FROM quorate.audit_intake WHERE chain_id = %s AND pos >= %s
+ORDER BY pos LIMIT %s
 """
 SET_ASIDE = """
 WITH gone AS (
@@ -96,5 +94,8 @@ INSERT INTO quorate.audit_intake_refused (chain_id, pos, entry_id, content, inta
 SELECT * FROM gone
 """
 DROP_WAITING = "DELETE FROM quorate.audit_intake WHERE pos = ANY(%s)"
-BACKLOG = "SELECT chain_id, count(*), min(intake_at) FROM quorate.audit_intake GROUP BY chain_id ORDER BY chain_id"
+BACKLOG = """
+SELECT chain_id, count(*), min(intake_at), min(pos), max(pos) FROM quorate.audit_intake WHERE pos >= %s
+GROUP BY chain_id ORDER BY chain_id
+"""
 REFUSED = "SELECT count(*) FROM quorate.audit_intake_refused"
