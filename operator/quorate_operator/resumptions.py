@@ -166,7 +166,10 @@ class Resumptions:
         chain = quarantine.chain_id
         heads = {head.chain_id: head for head in await self._context.log.chains()}
         head = heads.get(chain)
-        if head is None or (head.size, head.chain) != (quarantine.size, quarantine.head):
+        if head is None:
+            self._refuse(chain, "the database holds nothing of the chain: restore one that does")
+            return
+        if (head.size, head.chain) != (quarantine.size, quarantine.head):
             self._refuse(chain, "the head of the chain is not the one that was stopped: nothing can go on from it")
             return
         agreeing, lost = await self._compared(chain, head)
