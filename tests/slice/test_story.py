@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from quorate.canonical import digest_of_bytes, parse_time
@@ -19,6 +20,7 @@ from quorate_cli.sandbox import binaries
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.fleet import ADMINS, Fleet, Obj, condition, wait_for
 
+REPORT_SCHEMA = Path(__file__).parents[2] / "schemas/compliance-report.json"
 HUB_A = "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01"
 
 
@@ -263,6 +265,28 @@ def test_the_log_is_verified_and_anchored_by_the_command(story: Story, capsys: p
     assert run([*arguments, "-o", "json"]) in (0, 5)
     chain = json.loads(capsys.readouterr().out)["chains"][0]
     assert chain["checked"] == len(fleet.entries())
+
+
+def test_the_report_tells_the_story(story: Story, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`quorate audit report` says who decided what, with every number, and what was refused; so does the page."""
+    fleet, files = story.fleet, (tmp_path / "report.json", tmp_path / "report.html")
+    for file in files:
+        dsn = ["--dsn", fleet.sandbox.dsn(READER), f"--kubeconfig={fleet.sandbox.kubeconfig}"]
+        form = ["-o", file.suffix.removeprefix("."), "--out", str(file), "--chain", fleet.chain, "--since", "1h"]
+        assert run(["audit", "report", *dsn, *form]) == 0, capsys.readouterr().err
+    report = json.loads(files[0].read_text())
+    jsonschema.validate(report, json.loads(REPORT_SCHEMA.read_text()))
+    (proposal,) = report["proposals"]
+    assert (proposal["outcome"], proposal["reason"], proposal["type"]) == ("Adopted", "Early", "Standard")
+    numbers = proposal["numbers"]
+    assert numbers["sums"]["approve"] == fleet.status()["tally"]["approve"] and len(numbers["votes"]) == 8
+    assert proposal["executed"]["evidenceDigest"] == fleet.status()["evidenceDigest"]
+    (contract,) = report["contracts"]
+    changed = next(event for event in contract["events"] if event["event"] == "governance.contract.changed")
+    assert changed["newDigest"] == fleet.get("DynamicContract")["status"]["inForce"]["digest"]
+    assert sum(item["recorded"] for item in report["votes"]) >= 5 and report["refusals"]["total"] >= 3
+    assert report["verification"]["verdict"] in ("Intact", "Unanchored") and report["guards"][0]["ddlGuard"] is True
+    assert fleet.proposal_name in files[1].read_text() and "Adopted" in files[1].read_text()
 
 
 def crowd(spec: Obj) -> None:
