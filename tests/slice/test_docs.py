@@ -21,6 +21,7 @@ PAGES = (
     "docs/cli.md",
     "docs/searching.md",
     "docs/publication.md",
+    "docs/verification.md",
     "docs/witnesses.md",
     "docs/database.md",
     "README.md",
