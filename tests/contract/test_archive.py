@@ -188,6 +188,28 @@ async def test_a_reader_in_the_way(store: PostgresStore, dsns: tuple[str, str], 
         assert (await pruner.prune(CHAIN, 0, RULES)).point.size == WIDTH
 
 
+async def test_one_process_at_a_time(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """While a run is under way another one of the chain is told to come again, wherever it runs."""
+    others: list[str] = []
+    async with keeping(dsns[1], tmp_path) as other:
+
+        async def try_it() -> None:
+            with pytest.raises(Transient) as busy:
+                await other.prune(CHAIN, 0, RULES)
+            others.append(busy.value.message)
+
+        def reached(step: str) -> None:
+            if step == "intent":
+                running.append(asyncio.ensure_future(try_it()))
+
+        running: list[asyncio.Future[None]] = []
+        async with keeping(dsns[1], tmp_path, reached=reached) as pruner:
+            await pruner.prune(CHAIN, 0, RULES)
+            await asyncio.gather(*running)
+            assert others == [f"another process prunes chain {CHAIN}"]
+        assert (await other.prune(CHAIN, 0, RULES)).point.size == WIDTH
+
+
 async def test_an_export_that_does_not_verify(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
     """One byte that changes on the disk before the export is read again: nothing leaves the database."""
     bundle = tmp_path / CHAIN / f"0-{WIDTH}" / "tile" / "entries" / "000"

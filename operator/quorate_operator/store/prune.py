@@ -6,7 +6,8 @@ and after any crash. Until `detach` commits, nothing has changed but the row and
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,8 @@ SELECT DISTINCT ON (chain_id) chain_id, end_seq, epoch, sealed_at, chain_hash, m
 WHERE state <> 'exporting' ORDER BY chain_id, number DESC
 """
 _STARTED = "SELECT number, state FROM quorate.prune WHERE chain_id = %s ORDER BY number DESC LIMIT 1"
+_LOCK = "SELECT pg_try_advisory_lock(hashtextextended('quorate.dev/pruner/' || %s, 0))"
+_UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('quorate.dev/pruner/' || %s, 0))"
 _BEGIN = "SELECT quorate.prune_begin(%s, %s, %s, %s, %s)"
 _DETACH = "SELECT quorate.prune_detach(%s, %s, %s, %s, %s, %s, %s)"
 _DROP = "SELECT quorate.prune_drop(%s, %s)"
@@ -182,9 +185,26 @@ class Pruner:
         Raises:
             Stalled: `PruneRefused` (not the oldest partition, not full, no checkpoint that `rules` accept, chain in
                 quarantine, …), `ArchiveRefused`, or as of `write_view`.
-            Transient: `PruneBusy` (a reader holds the log for longer than 2 s), `NotSealed`, `FilesUnavailable`,
-                `DatabaseUnavailable`. The same call later goes on.
+            Transient: `PruneBusy` (a reader holds the log for longer than 2 s, or another process prunes this chain),
+                `NotSealed`, `FilesUnavailable`, `DatabaseUnavailable`. The same call later goes on.
         """
+        async with self._alone(chain):
+            return await self._prune(chain, number, rules)
+
+    @asynccontextmanager
+    async def _alone(self, chain: str) -> AsyncIterator[None]:
+        """One process at a time: two would write the same directory. The lock ends with its connection."""
+        async with self._database.writer() as connection:
+            held = await (await connection.execute(_LOCK, (chain,))).fetchone()
+            if held != (True,):
+                raise Transient("PruneBusy", f"another process prunes chain {chain}", retry_after=60.0)
+            try:
+                yield
+            finally:
+                with suppress(psycopg.Error):  # the connection is gone, and its lock with it
+                    await connection.execute(_UNLOCK, (chain,))
+
+    async def _prune(self, chain: str, number: int, rules: Rules) -> StoredPrune:
         row = await self._row(chain, number)
         if row is None:
             row = await self._begin(chain, number, rules)
