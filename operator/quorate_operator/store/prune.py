@@ -43,7 +43,7 @@ _STARTED = "SELECT number, state FROM quorate.prune WHERE chain_id = %s ORDER BY
 _LOCK = "SELECT pg_try_advisory_lock(hashtextextended('quorate.dev/pruner/' || %s, 0))"
 _UNLOCK = "SELECT pg_advisory_unlock(hashtextextended('quorate.dev/pruner/' || %s, 0))"
 _BEGIN = "SELECT quorate.prune_begin(%s, %s, %s, %s, %s)"
-_DETACH = "SELECT quorate.prune_detach(%s, %s, %s, %s, %s, %s, %s)"
+_DETACH = "SELECT quorate.prune_detach(%s, %s, %s, %s, %s, %s, %s, %s)"
 _DROP = "SELECT quorate.prune_drop(%s, %s)"
 _FINISH = "SELECT quorate.prune_finish(%s, %s, %s)"
 _PLACE = "SELECT quorate.partition_width(), h.size, h.quarantine FROM quorate.chain_head h WHERE h.chain_id = %s"
@@ -277,8 +277,8 @@ class Pruner:
         self._reached("verified")
         after, digest = exported.manifest.after, exported.manifest.digest
         state = (after.epoch, after.sealed_at, after.chain_hash)
-        await self._call(_DETACH, chain, number, *state, digest, exported.kept)
-        return _Row("detached", row.archive, row.actor, row.intent, row.first, row.end, *state, digest)
+        await self._call(_DETACH, chain, number, *state, digest, exported.kept, self._name)
+        return _Row("detached", self._name, row.actor, row.intent, row.first, row.end, *state, digest)
 
     async def _finish(self, chain: str, number: int, row: _Row) -> StoredPrune:
         assert row.manifest is not None

@@ -139,7 +139,7 @@ END $$;
 -- taken last and held until the commit that follows.
 CREATE FUNCTION quorate.prune_detach(
     chain text, partition_number bigint, last_epoch integer, last_sealed_at bigint, last_hash bytea, digest text,
-    kept bigint[]
+    kept bigint[], place text
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE
     step quorate.prune;
@@ -167,7 +167,7 @@ BEGIN
     SELECT chain, seq, record FROM quorate.audit_entry
     WHERE chain_id = chain AND seq = ANY (kept) AND seq >= step.first_seq AND seq < step.end_seq;
     UPDATE quorate.prune SET state = 'detached', epoch = last_epoch, sealed_at = last_sealed_at,
-        chain_hash = last_hash, manifest = digest
+        chain_hash = last_hash, manifest = digest, archive = place
     WHERE chain_id = chain AND number = partition_number;
     EXECUTE format('ALTER TABLE quorate.audit_entry DETACH PARTITION quorate.%I', part);
 END $$;
@@ -261,10 +261,10 @@ BEGIN
 END $$;
 
 REVOKE ALL ON FUNCTION quorate.prune_begin(text, bigint, text, text, uuid),
-    quorate.prune_detach(text, bigint, integer, bigint, bytea, text, bigint[]),
+    quorate.prune_detach(text, bigint, integer, bigint, bytea, text, bigint[], text),
     quorate.prune_drop(text, bigint), quorate.prune_finish(text, bigint, uuid), quorate.erase(uuid, uuid) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION quorate.prune_begin(text, bigint, text, text, uuid),
-    quorate.prune_detach(text, bigint, integer, bigint, bytea, text, bigint[]),
+    quorate.prune_detach(text, bigint, integer, bigint, bytea, text, bigint[], text),
     quorate.prune_drop(text, bigint), quorate.prune_finish(text, bigint, uuid), quorate.erase(uuid, uuid)
     TO quorate_maint;
 GRANT SELECT ON quorate.prune, quorate.audit_kept TO quorate_app, quorate_sealer, quorate_read, quorate_maint;
