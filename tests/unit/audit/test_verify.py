@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from quorate.audit.archive import Point
 from quorate.audit.checkpoint import Checkpoint
-from quorate.audit.entry import content_hash
+from quorate.audit.entry import Draft, Tether, content_hash
 from quorate.audit.growth import Growth
 from quorate.audit.merkle import Frontier
+from quorate.audit.quarantine import RESUMED
 from quorate.audit.record import Record, chain_hash, leaf_hash
 from quorate.audit.rules import NO_ROW
 from quorate.audit.scan import Block, Scanner
@@ -29,8 +30,9 @@ from quorate.audit.verify import (
     Verdict,
     combine,
 )
+from quorate.canonical import encode_base64
 from quorate.identity.vkey import SignerKey
-from tests.chains import CHAIN, SIGNER, Chain, build, draft, with_content
+from tests.chains import CHAIN, SEALED, SIGNER, Chain, build, draft, with_content
 
 SIZE = 700
 WHOLE = build(SIZE)
@@ -460,3 +462,57 @@ def test_a_tree_grows_by_subtrees_as_by_leaves() -> None:
 def test_a_draft_of_the_tests_is_what_the_sealer_takes() -> None:
     """The chains here are made of entries that the log would take."""
     assert orjson.loads(draft(6).content)["payload"]["detail"] == {"votes": 6}
+
+
+def resumed(lost: Sequence[Checkpoint] = (), **changes: object) -> Chain:
+    """A chain of 12 entries in epoch 0, a resumption as entry 12, and two entries in epoch 1."""
+    head = SMALL.head()
+    terms = {"chain": CHAIN, "quarantine": 1, "epoch": 0, "size": 12, "head": f"sha256:{head.chain.hex()}", **changes}
+    detail = {
+        **terms,
+        "cause": "OtherHistory",
+        "lost": [{"size": item.size, "root": encode_base64(item.root)} for item in lost],
+        "signatures": [
+            {"statement": {"keyName": name, "statement": terms}, "signature": "x"} for name in ("ada", "bob")
+        ],
+        "verification": {},
+    }
+    subject = {"kind": "Quarantine", "name": f"{CHAIN}/1"}
+    entry = Draft(f"resumption/{CHAIN}/1", None, RESUMED, subject, Tether("5.5"), SEALED, detail=detail)
+    whole = build(15, drafts=[*map(draft, range(12)), entry, *map(draft, range(12, 14))])
+    later = {number: lambda record: replace(record, epoch=1) for number in (12, 13, 14)}
+    return whole.relinked(later)
+
+
+def test_an_epoch_begins_with_the_resumption_that_cites_the_old_head() -> None:
+    """After it the chain goes on in the next epoch, by feeding and by joining what lies on either side."""
+    chain = resumed()
+    assert verify(chain.rows(), chain.head()).verdict is Verdict.UNANCHORED
+    verifier = ChainVerifier(CHAIN)
+    first = scan(chain, 0, 12)
+    assert first is not None and verifier.join(first)
+    assert scan(chain, 0, 15) is None
+    after = scan(chain, 12, 15)
+    assert after is not None and not verifier.join(after)
+    assert all(map(verifier.feed, chain.rows()[12:]))
+    assert verifier.finish(chain.head()).epoch == 1
+
+
+@pytest.mark.parametrize(
+    "changes", [{"head": "sha256:" + "0" * 64}, {"size": 11}, {"epoch": 1}, {"chain": "mesh/other"}], ids=str
+)
+def test_a_resumption_that_cites_another_head_begins_no_epoch(changes: dict[str, object]) -> None:
+    """Chain, epoch, size and head must be those on which it stands."""
+    chain = resumed(**changes)
+    fault = verify(chain.rows(), chain.head()).fault
+    assert fault is not None and (fault.phase, fault.sequence) == ("record", 12)
+
+
+def test_a_checkpoint_that_a_resumption_cites_as_lost_is_no_fault() -> None:
+    """People signed that this history was lost; one that they did not name still is a fault."""
+    lost = [Checkpoint(CHAIN, 9, bytes(32)), Checkpoint(CHAIN, 90, bytes(32))]
+    chain = resumed(lost)
+    report = verify(chain.rows(), chain.head(), anchors=[item.sign(SIGNER) for item in lost])
+    assert report.fault is None and "was lost: resumed" in report.notes[0]
+    other = Checkpoint(CHAIN, 10, bytes(32)).sign(SIGNER)
+    assert verify(chain.rows(), chain.head(), anchors=[other]).verdict is Verdict.TAMPERED
