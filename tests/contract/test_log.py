@@ -2,17 +2,18 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from quorate.audit.checkpoint import open_checkpoint
-from quorate.audit.entry import Draft, Tether
+from quorate.audit.entry import Captured, Draft, Tether
 from quorate.audit.merkle import verify_inclusion
 from quorate.audit.record import leaf_hash
 from quorate.audit.verify import ChainVerifier, Verdict
-from quorate.canonical import digest_of_bytes
+from quorate.canonical import digest_of_bytes, encode_base64
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import LostLeadership, OperatorError
 from quorate_operator.store.log import PostgresStore
@@ -109,6 +110,42 @@ async def test_event_times_are_bounded(store: Store, shift: int) -> None:
     """An event more than 5 minutes from its intake is refused, and the message names both times."""
     with pytest.raises(OperatorError, match="EntryRefused: timestamp"):
         await store.log.append(CHAIN, [draft("a", timestamp=time.time_ns() // 1000 + shift * 1_000_000)])
+
+
+def captured(number: int, source: str = "node-7", **more: Any) -> Draft:
+    month_ago = time.time_ns() // 1000 - 30 * 86_400_000_000
+    origin = Captured(source, number, encode_base64(bytes(64)))
+    return draft(f"{source}/spool", timestamp=month_ago, captured=origin, **more)
+
+
+async def test_captured_entries_may_be_old(store: Store) -> None:
+    """What was captured weeks ago is recorded in the order of its source, once; a retry returns it."""
+    done = await store.log.append(CHAIN, [captured(3), captured(4)])
+    done += await store.log.append("mesh/other", [captured(9), captured(1, "node-8")])
+    assert [item.existing for item in done] == [False] * 4
+    again = await store.log.append(CHAIN, [captured(4)])
+    assert [(item.entry_id, item.existing) for item in again] == [(done[1].entry_id, True)]
+    assert done[0].payload["captured"]["sourceSeq"] == 3 and await verdict(store) is Verdict.UNANCHORED
+
+
+@pytest.mark.parametrize("drafts", [[captured(5)], [captured(7)], [captured(8), captured(8, question="a")],
+                                    [captured(9), captured(8)]])  # fmt: skip
+async def test_a_source_only_comes_further(store: Store, drafts: list[Draft]) -> None:
+    """A captured entry whose sequence does not follow its source's last one, on any chain, is refused."""
+    await store.log.append("mesh/other", [captured(6), captured(7, detail={"n": 1})])
+    refused = drafts[0].captured is not None and drafts[0].captured.source_seq != 7
+    if refused:
+        with pytest.raises(OperatorError, match="EntryRefused"):
+            await store.log.append(CHAIN, drafts)
+    else:
+        assert [item.existing for item in await store.log.append(CHAIN, drafts)] == [True]
+
+
+async def test_captured_entries_are_not_of_the_future(store: Store) -> None:
+    """Also a captured event is at most 5 minutes ahead."""
+    ahead = time.time_ns() // 1000 + 301_000_000
+    with pytest.raises(OperatorError, match="EntryRefused: timestamp"):
+        await store.log.append(CHAIN, [replace(captured(1), timestamp=ahead)])
 
 
 @pytest.mark.parametrize("drafts", [[], [draft("a"), draft("a")], [draft("a", detail={"x": 1.5})]])

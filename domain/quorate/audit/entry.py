@@ -94,7 +94,7 @@ class Draft:
     {kind, name, namespace?, uid?, generation?}; `about` are digests that the entry concerns besides its subject;
     `timestamp` is the event time in Unix microseconds; `detail` is event-specific canonical JSON; `erasable` are the
     salted digests of payload that may be erased (`erasure.Erasable`). With `captured` the id follows from source and
-    sequence instead, and the entry, without `previous`, does not stand in its subject's line.
+    sequence instead, and `previous` is None: the source gives its entries their order.
     """
 
     subject_key: str

@@ -45,6 +45,8 @@ class Item:
     content: bytes
     intake: int | None = None
     """When it was taken in (Unix µs); None: it comes directly, now."""
+    captured: tuple[str, int] | None = None
+    """Source and sequence there, of what was captured away from the log."""
 
 
 @dataclass(slots=True)
@@ -87,7 +89,8 @@ def item_of(draft: Draft) -> Item:
         rule = f"must have at most {MAX_SUBJECT_KEY_BYTES} bytes and hold no NUL"
         raise Stalled("EntryRefused", f"subject key {draft.subject_key[:80]!r}: {rule}")
     about = tuple(sorted(set(draft.about))) if draft.about else ()
-    return Item(draft.entry_id, draft.subject_key, draft.previous, draft.timestamp, about, content)
+    captured = None if draft.captured is None else (draft.captured.source, draft.captured.source_seq)
+    return Item(draft.entry_id, draft.subject_key, draft.previous, draft.timestamp, about, content, captured=captured)
 
 
 def items_of(drafts: Sequence[Draft]) -> list[Item]:
@@ -101,8 +104,9 @@ def items_of(drafts: Sequence[Draft]) -> list[Item]:
 
 
 def check_time(item: Item, intake: int) -> None:
-    """Refuse an event that is more than 5 minutes from its intake (`EntryRefused`; audit.md, 5)."""
-    if abs(item.timestamp - intake) > TOLERANCE_MICROS:
+    """Refuse an event over 5 minutes from its intake; a captured one, over 5 ahead (`EntryRefused`; audit.md, 5)."""
+    age = intake - item.timestamp
+    if age < -TOLERANCE_MICROS or (age > TOLERANCE_MICROS and item.captured is None):
         raise Stalled(
             "EntryRefused",
             f"timestamp {format_timestamp(item.timestamp)} is more than 5 minutes from the time of its intake, "
@@ -129,6 +133,7 @@ class Batch:
         pruned: where entries of the batch stood that it held once, and that only an archive holds now.
         subjects: id of the last entry of each subject of the batch that has one. None: neither is known, so each entry
             is taken for new and what it follows goes to `links`, for the store to decide.
+        sources: how far each source of captured entries of the batch came; None as for `subjects`.
     """
 
     def __init__(
@@ -140,17 +145,21 @@ class Batch:
         recorded: Mapping[UUID, Recorded] | None = None,
         pruned: Mapping[UUID, tuple[str, int]] | None = None,
         subjects: Mapping[str, UUID] | None = None,
+        sources: Mapping[str, int] | None = None,
     ) -> None:
         self.head = head
         self.start, self.start_chain = head.size, head.chain
         self.rows: list[Row] = []
         self.links: list[tuple[UUID, str]] = []
+        self.captured: dict[str, tuple[int, int]] = {}
+        """First and last sequence of each source."""
         self._chain_id = chain_id
         self._prefix = record_prefix(chain_id)
         self._recorded = dict(recorded or {})
         self._pruned = pruned or {}
         self._trusting = subjects is None
         self._subjects = dict(subjects or {})
+        self._sources = dict(sources or {})
         self._now = now
         self._sealed_at = max(now, head.sealed_at)
 
@@ -174,9 +183,13 @@ class Batch:
 
     def _check(self, items: Sequence[Item]) -> None:
         last: dict[str, UUID] = {}
+        come: dict[str, int] = {}
         for item in items:
-            self._check_link(item, last.get(item.subject_key) or self._subjects.get(item.subject_key))
-            last[item.subject_key] = item.entry_id
+            if item.captured is None:
+                self._check_link(item, last.get(item.subject_key) or self._subjects.get(item.subject_key))
+                last[item.subject_key] = item.entry_id
+            else:
+                self._check_source(*item.captured, come)
             check_time(item, self._now if item.intake is None else item.intake)
             if len(self._prefix) + HEADER.size + len(item.content) > MAX_RECORD_BYTES:
                 raise Stalled(
@@ -191,6 +204,14 @@ class Batch:
             return
         raise Stalled("LogBehind", f"the last entry of {item.subject_key} is {last}, not {item.previous}")
 
+    def _check_source(self, source: str, sequence: int, come: dict[str, int]) -> None:
+        """Refuse a captured entry that does not follow what came of its source."""
+        last = come.get(source, self._sources.get(source))
+        if last is not None and sequence <= last:
+            rule = "each source's sequence must increase"
+            raise Stalled("EntryRefused", f"sourceSeq {sequence} of {source} does not follow {last}: {rule}")
+        come[source] = sequence
+
     def _place(self, item: Item) -> Row:
         head, sequence = self.head, self.head.size
         fixed = HEADER.pack(head.epoch, sequence, self._sealed_at, head.chain, content_hash(item.content))
@@ -201,8 +222,12 @@ class Batch:
         head.size = sequence + 1
         head.sealed_at = self._sealed_at
         recorded = Recorded(self._chain_id, sequence, item.entry_id, record)
-        row = Row(recorded, item.subject_key, item.about, leaf)
-        self.rows.append(row)
         self._recorded[item.entry_id] = recorded
         self._subjects[item.subject_key] = item.entry_id
+        if item.captured is not None:
+            source, number = item.captured
+            self._sources[source] = number
+            self.captured[source] = self.captured.get(source, (number, number))[0], number
+        row = Row(recorded, item.subject_key, item.about, leaf)
+        self.rows.append(row)
         return row

@@ -159,7 +159,7 @@ def _item(content: bytes, intake_at: int) -> Item:
     """The item of content that `Intake.put` made: its MAC says so, so it is not parsed as strictly as a stranger's."""
     document = orjson.loads(content)
     payload = document["payload"]
-    previous = payload["previous"]
+    previous, captured = payload["previous"], payload.get("captured")
     return Item(
         entry_id=UUID(document["entry_id"]),
         subject_key=payload["subject"]["key"],
@@ -168,4 +168,5 @@ def _item(content: bytes, intake_at: int) -> Item:
         about=tuple(payload["about"]),
         content=content,
         intake=intake_at,
+        captured=None if captured is None else (captured["source"], captured["sourceSeq"]),
     )

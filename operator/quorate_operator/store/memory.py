@@ -34,6 +34,7 @@ class Shared:
         self.heads: dict[str, Head] = {}
         self.rows: dict[str, list[Row]] = {}
         self.content: dict[str, bytes] = {}
+        self.sources: dict[str, int] = {}
         self.erasable: dict[UUID, dict[str, Erasable | None]] = {}
         self.notes: dict[str, dict[tuple[int, str], str]] = {}
         self.quarantines: list[Quarantine] = []
@@ -83,11 +84,13 @@ class MemoryLog(TileProofs):
             shared.heads.setdefault(chain, Head()),
             recorded={row.recorded.entry_id: _as_existing(row) for row in rows},
             subjects={row.subject_key: row.recorded.entry_id for row in self._by_age(rows)},
+            sources=shared.sources,
             now=self._clock(),
         )
         found, new = batch.add(items)
         if new:
             shared.rows.setdefault(chain, []).extend(batch.rows)
+            shared.sources.update({source: last for source, (_, last) in batch.captured.items()})
             shared.put(given)
         return found
 

@@ -30,6 +30,10 @@ class Log(Protocol):
         and the recorded ones come back, in the order of `drafts`, with `existing=True`. Appending the same drafts
         again is therefore always safe, also after an unknown commit. Only the leader of the current term may append.
 
+        A captured entry (`Draft.captured`) may be of any age; its source's sequence must increase, over all chains. Its
+        subject has captured entries only: they do not name a `previous`. Who captured it is the caller's to check
+        (`quorate.audit.captured.verify`).
+
         Raises:
             Stalled: `EntryRefused` (content, size or time rule: at most 5 minutes ahead, at most 5 minutes behind),
                 `LogBehind` (a draft's `previous` is not its subject's last entry, and it is not recorded either).

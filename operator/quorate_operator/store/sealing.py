@@ -147,7 +147,10 @@ class Sealing:
         head, edge = await self.tip(chain)
         existing, pruned = await recorded_or_pruned(self._database, [item.entry_id for item in items])
         subjects = await last_ids(self._database, [item.subject_key for item in items])
-        work = Batch(chain, head, recorded=existing, pruned=pruned, subjects=subjects, now=self._clock())
+        sources = await self._sources([item.captured[0] for item in items if item.captured])
+        work = Batch(
+            chain, head, recorded=existing, pruned=pruned, subjects=subjects, sources=sources, now=self._clock()
+        )
         made = Outcomes()
         outcomes = [made.of(work, pending) for pending in batch]
         if work.rows:
@@ -162,6 +165,9 @@ class Sealing:
             await self._execute(sql.DROP_WAITING, made.known)
         for pending, outcome in zip(batch, outcomes, strict=True):
             pending.outcome = outcome
+
+    async def _sources(self, sources: Sequence[str]) -> dict[str, int]:
+        return dict(await self._database.read(sql.SOURCES, list(sources))) if sources else {}
 
     async def _make(self, chain: str) -> None:
         if chain not in self._known:
@@ -271,7 +277,7 @@ def seal_parameters(
 ) -> tuple[object, ...]:
     """The arguments of `quorate.seal`, in its order."""
     rows, head = work.rows, work.head
-    about = [(key_bytes(name), row.recorded.sequence) for row in rows for name in row.about]
+    about = [(key_bytes(name), row.recorded.sequence) for row in rows for name in row.about if name != row.subject_key]
     return (
         chain,
         term,
@@ -296,6 +302,9 @@ def seal_parameters(
         bytea_array(list(content.values())),
         bigint_array(taken),
         resumes,
+        list(work.captured),
+        bigint_array(first for first, _ in work.captured.values()),
+        bigint_array(last for _, last in work.captured.values()),
     )
 
 
@@ -306,7 +315,7 @@ def refusal(error: psycopg.Error) -> OperatorError | None:
         return LostLeadership(f"this process may not write: {said}")
     if error.sqlstate == "QU003":
         return quarantined(said)
-    if error.sqlstate in ("QU002", "QU004", "QU005", "23505"):
+    if error.sqlstate in ("QU002", "QU004", "QU005", "QU006", "23505"):
         return Transient("Conflict", f"the log changed meanwhile: {said}")
     return None
 

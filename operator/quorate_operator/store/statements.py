@@ -31,8 +31,10 @@ unnest(%s::uuid[]) AS u(subject) CROSS JOIN LATERAL (
 ) i
 """
 SEAL = """
-SELECT quorate.seal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+SELECT quorate.seal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
 """
+SOURCES = "SELECT source, seq FROM quorate.captured_source WHERE source = ANY(%s)"
 PARTITIONS_AHEAD = """
 SELECT min(a.ahead)::int FROM quorate.chain_head h CROSS JOIN LATERAL (
     SELECT count(*) AS ahead FROM generate_series(1, 8) AS n WHERE to_regclass('quorate.audit_entry_' || md5(h.chain_id)

@@ -93,19 +93,40 @@ BEGIN
     RETURN QUERY SELECT t.term, t.holder FROM quorate.leader_term t;
 END $$;
 
+-- How far each source of captured entries came (audit.md, 5).
+CREATE TABLE quorate.captured_source (
+    source text COLLATE "C" PRIMARY KEY CHECK (octet_length(source) BETWEEN 1 AND 512),
+    seq bigint NOT NULL CHECK (seq >= 0)
+) WITH (fillfactor = 80);
+CREATE FUNCTION quorate.source_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP <> 'UPDATE' OR NEW.source <> OLD.source OR NEW.seq <= OLD.seq THEN
+        RAISE EXCEPTION 'a source of captured entries may only come further' USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER source_grows BEFORE UPDATE OR DELETE ON quorate.captured_source
+    FOR EACH ROW EXECUTE FUNCTION quorate.source_grows();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.captured_source
+    FOR EACH STATEMENT EXECUTE FUNCTION quorate.source_grows();
+ALTER TABLE quorate.captured_source ENABLE ALWAYS TRIGGER source_grows;
+ALTER TABLE quorate.captured_source ENABLE ALWAYS TRIGGER no_truncate;
+GRANT SELECT ON quorate.captured_source TO quorate_app, quorate_sealer, quorate_read, quorate_maint;
+
 -- Seals a batch: `records` follow the head (of_epoch, start, old_chain) and lead to (new_chain, new_frontier, new_sealed).
 -- `links` are the entries, of the subject beside each, that entries of the batch say they follow and that are not in it.
 -- `taken` are rows of the intake that the batch seals. `resumes` is the quarantine that the batch ends; `of_epoch` is
--- then the new epoch. All or nothing. The answer is the time in µs that it took to hold term and head.
+-- then the new epoch. Captured entries of each of `sources` come with its sequences from first to last. All or nothing. The answer is the time in µs that it took to hold term and head.
 -- Refusals: QU001 a later term was taken, QU002 the head is another, QU003 quarantined, QU004 a link is missing,
--- QU005 a taken row is gone, 23505 an entry is recorded.
+-- QU005 a taken row is gone, QU006 a source was further already, 23505 an entry is recorded.
 CREATE FUNCTION quorate.seal(
     chain text, my_term bigint, of_epoch integer, start bigint, old_chain bytea,
     new_chain bytea, new_frontier bytea, new_sealed bigint,
     records bytea[], ids uuid[], subjects uuid[], links uuid[], link_subjects uuid[],
     about uuid[], about_seqs bigint[],
     tile_levels bigint[], tile_numbers bigint[], tile_hashes bytea[], tile_roots bytea[],
-    digests text[], contents bytea[], taken bigint[], resumes bigint DEFAULT NULL
+    digests text[], contents bytea[], taken bigint[], resumes bigint DEFAULT NULL,
+    sources text[] DEFAULT '{}', firsts bigint[] DEFAULT '{}', lasts bigint[] DEFAULT '{}'
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     begun CONSTANT timestamptz := clock_timestamp();
@@ -161,6 +182,15 @@ BEGIN
     END IF;
     IF cardinality(digests) > 0 THEN
         PERFORM quorate.put_content(digests, contents);
+    END IF;
+    IF cardinality(sources) > 0 THEN
+        PERFORM FROM quorate.captured_source c WHERE c.source = ANY(sources) ORDER BY c.source FOR UPDATE;
+        IF EXISTS (SELECT FROM unnest(sources, firsts) u(source, first) JOIN quorate.captured_source c USING (source)
+                   WHERE c.seq >= u.first) THEN
+            RAISE EXCEPTION 'a source of captured entries was further already' USING ERRCODE = 'QU006';
+        END IF;
+        INSERT INTO quorate.captured_source AS c (source, seq) SELECT * FROM unnest(sources, lasts)
+        ON CONFLICT (source) DO UPDATE SET seq = excluded.seq;
     END IF;
     IF cardinality(taken) > 0 THEN
         DELETE FROM quorate.audit_intake WHERE pos = ANY(taken);
