@@ -1,6 +1,6 @@
 # Every target installs what it needs into .venv; `make demo` and `make test` are a newcomer's whole set-up.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long test-nightly check fmt generate lock bench bench-anchors clean
+.PHONY: help demo test test-long test-nightly check fmt generate lock bench bench-audit bench-anchors clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -47,6 +47,9 @@ generate: .venv/.installed ## crds/, manifests/, schemas/ and docs/reference/ fr
 
 bench: .venv/.installed ## Figures as JSON lines, each with its baseline
 	@$(BIN)/python -m tests.bench
+
+bench-audit: .venv/.installed ## The audit log's figures, over ten million entries (15 GB, half an hour)
+	@$(BIN)/python -m tests.bench audit
 
 bench-anchors: .venv/.installed ## Our append beside immudb and Tessera (needs Go; builds them once)
 	@$(BIN)/python -m tests.bench.anchors

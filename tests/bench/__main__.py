@@ -1,4 +1,7 @@
-"""`python -m tests.bench [NAME …]`: run the benchmarks (all, or bench_NAME) and exit 1 if one misses its budget."""
+"""`python -m tests.bench [NAME …]`: run the benchmarks, exit 1 if one misses its budget.
+
+Without a name all but `audit`, which has the rows of several others again, over ten million entries.
+"""
 
 import sys
 from importlib import import_module
@@ -13,7 +16,7 @@ def main(names: list[str]) -> int:
         sys.stderr.write(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(known)}\n")
         return 2
     missed = 0
-    for name in names or known:
+    for name in names or [name for name in known if name != "audit"]:
         for figure in import_module(f"tests.bench.bench_{name}").run():
             missed += not figure.emit()
     return 1 if missed else 0
