@@ -17,6 +17,7 @@ import pytest
 
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.record import Record
+from quorate.identity.vkey import SignerKey
 from quorate_cli.audit.follow import Follower
 from quorate_cli.audit.search import DivergentError, Filter, Search
 from quorate_cli.audit.shown import printable
@@ -28,6 +29,7 @@ from quorate_operator.store.migrate import migrate
 from tests.contract.server import Server, until
 
 CHAIN, OTHER = "mesh/acme", "mesh/other"
+SIGNER = SignerKey(CHAIN, bytes(range(32)))
 Call = Callable[..., tuple[int, str, str]]
 
 
@@ -253,3 +255,38 @@ async def test_a_log_that_was_set_back_is_told(own_server: Server, monkeypatch: 
     shown, more = fine.poll()
     assert [row.sequence for row in shown] == [0, 1, 2] and not more
     until(lambda: fine.poll() == ([], False), 5)
+
+
+async def test_a_directory_is_read_like_a_database(
+    quorate: Call, postgres_dsn: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--from` shows the entries of an export; beside its database each once; the report verifies and tells it too."""
+    await fill(postgres_dsn, range(300))
+    store = PostgresStore(postgres_dsn)
+    await store.open()
+    await store.take("test")
+    await store.log.checkpoint(CHAIN, SIGNER)
+    await store.close()
+    place = tmp_path / "export"
+    export = ["audit", "export", "--chain", CHAIN, "--dsn", postgres_dsn]
+    assert await asyncio.to_thread(run, [*export, "--to", str(place)]) == 0
+    assert await asyncio.to_thread(run, [*export, "--to", str(tmp_path / "later"), "--since", "256"]) == 0
+    await fill(postgres_dsn, [300])
+
+    def sequences(*options: object) -> list[int]:
+        code, out, err = quorate("-o", "jsonl", "--limit", 0, *options)
+        assert code == 0, err
+        return [json.loads(line)["sequence"] for line in out.splitlines()]
+
+    assert sequences("--from", place) == list(range(300))
+    assert sequences("--from", place, "--dsn", postgres_dsn) == list(range(301))
+    assert sequences("--from", place, "--target", f"sha256:{7:064x}") == [7]
+    assert sequences("--from", tmp_path / "later") == list(range(256, 300))
+    assert quorate("--from", tmp_path / "nothing")[0] == 2 and quorate("--from", place, "-f")[0] == 2
+    report = ["audit", "report", "--from", str(place), "--log-key", str(SIGNER.verifier)]
+    capsys.readouterr()
+    assert run(report) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["verification"]["checked"] == 300 and document["sources"] == [str(place / CHAIN)]
+    assert document["chains"][0]["entries"] == 300 and document["refusals"]["total"] == 150
+    assert document["verification"]["verdict"] in ("Intact", "Unanchored")

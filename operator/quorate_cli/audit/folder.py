@@ -1,11 +1,13 @@
 """Directories in tlog-tiles layout as sources of `quorate audit log` and `report`: nothing read here is verified."""
 
+from bisect import bisect_left
 from pathlib import Path
 
 from quorate.audit.archive import MANIFEST, MAX_MANIFEST_BYTES, ArchiveError, parse_manifest
 from quorate.audit.checkpoint import CheckpointError
+from quorate.audit.merkle import TILE_WIDTH
 from quorate.audit.note import NoteError
-from quorate.audit.tiles import TileError
+from quorate.audit.tiles import TileError, bundle_at
 from quorate.canonical import hex_of_digest
 from quorate_cli.audit.source import Source, checked
 from quorate_cli.output import BadInputError, CliError
@@ -31,11 +33,22 @@ class Folder:
         if checkpoint is None:
             raise CheckpointError("there is no checkpoint")
         self._size = checkpoint.size
-        self._chain, self._bounds = checkpoint.origin, (0, checkpoint.size)
+        self._chain, self._bounds = checkpoint.origin, (self._first(), checkpoint.size)
         data = directory.files.read(directory.name(MANIFEST), MAX_MANIFEST_BYTES)
         if data is not None:
             manifest = parse_manifest(data)
             self._bounds = (manifest.before.size, manifest.after.size)
+
+    def _first(self) -> int:
+        """The first entry that is here: an export may leave earlier ones out."""
+        bundles = range(-(-self._size // TILE_WIDTH))
+        return bisect_left(bundles, 1, key=self._has) * TILE_WIDTH
+
+    def _has(self, number: int) -> int:
+        try:
+            return bool(self._directory.bundle(bundle_at(number, self._size)))
+        except TileError:
+            return False
 
     def chains(self) -> list[str]:
         """As Source."""

@@ -58,10 +58,6 @@ Since = Annotated[
     typer.Option("--since", metavar="TIME", help="Sealed from then on: 2026-01-31T12:00:00Z, 2026-01-31, or 90m, 7d."),
 ]
 Until = Annotated[str | None, typer.Option("--until", metavar="TIME", help="Sealed before then.")]
-Anchors = Annotated[
-    list[str] | None,
-    typer.Option("--checkpoint", metavar="FILE", help="A signed checkpoint kept outside the database; repeatable."),
-]
 
 
 def log(
@@ -108,7 +104,7 @@ def _tell_of_gaps(sources: Sequence["Source"], chains: Sequence[str]) -> None:
         bounds = [source.bounds(chain) for source in sources]
         first = min((start for start, end in bounds if end > start), default=0)
         if first:
-            tell(f"note: {chain}: entries before {first} were pruned; their archive can be given with --from")
+            tell(f"note: {chain}: entries before {first} are not here; an archive of them can be given with --from")
 
 
 def _refuse_with_follow(until: str | None, output: LogFormat, folders: Sequence[Path] | None) -> None:

@@ -2,22 +2,27 @@
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quorate.audit.verify import Verdict
 from quorate_cli.audit.keyring import Chain, Keyring, LogKeys, cluster_keys, read_anchors, read_keys
-from quorate_cli.audit.log import Anchors, Dsns, Folders, Since, Until, find_places, moment, open_sources
+from quorate_cli.audit.log import Dsns, Folders, Since, Until, find_places, moment, open_sources
 from quorate_cli.audit.search import Filter, Search
 from quorate_cli.audit.shown import clock
 from quorate_cli.audit.source import Source
+from quorate_cli.audit.verify import Checkpoints, Witnesses
 from quorate_cli.options import Kubeconfig, Sandbox
 from quorate_cli.output import CliError, ExitCode, tell, to_json, to_yaml
 from quorate_cli.report.collect import CONTEXT, FORMAT, Collector
+
+if TYPE_CHECKING:
+    from quorate_operator.verification import ChainRequest
 
 Obj = dict[str, Any]
 _WORST = (Verdict.TAMPERED, Verdict.CANNOT_TELL, Verdict.UNANCHORED, Verdict.INTACT)
@@ -35,8 +40,12 @@ def report(
     chains: Chain = None,
     since: Since = None,
     until: Until = None,
-    checkpoints: Anchors = None,
+    checkpoints: Checkpoints = None,
     log_keys: LogKeys = None,
+    witnesses: Witnesses = None,
+    require: Annotated[
+        int, typer.Option("--require-witnesses", metavar="N", min=0, help="An anchor takes so many cosignatures.")
+    ] = 0,
     verified: Annotated[
         bool, typer.Option("--verify/--no-verify", help="Verify the log first, and say in the report what came out.")
     ] = True,
@@ -51,9 +60,11 @@ def report(
     begin, end = moment("--since", since), moment("--until", until)
     places = find_places(dsns, folders, sandbox, kubeconfig)
     verification = None
-    if verified and places:
+    if verified:
         keyring = Keyring(read_keys(log_keys or ()), cluster_keys(kubeconfig, sandbox))
-        verification = verify_all(places, chains or (), keyring, read_anchors(checkpoints or (), keyring))
+        trusted = tuple(str(key) for key in read_keys(witnesses or (), "--witness"))
+        terms = Terms(keyring, read_anchors(checkpoints or (), keyring), trusted, require)
+        verification = verify_all(places, folders or (), chains or (), terms)
     with open_sources(places, folders or ()) as sources:
         document = {
             "format": FORMAT,
@@ -73,29 +84,47 @@ def report(
         raise typer.Exit(int(ExitCode.TAMPERED))
 
 
-def verify_all(places: Sequence[str], chains: Sequence[str], keyring: Keyring, anchors: dict[str, list[str]]) -> Obj:
-    """{verdict, checked, chains[]}: each chain of each database, verified whole; `source` says of which.
+@dataclass(frozen=True)
+class Terms:
+    """What each chain is verified against; as the engine asks for it."""
+
+    keyring: Keyring
+    anchors: Mapping[str, list[str]]
+    witnesses: tuple[str, ...]
+    require: int
+
+    def __call__(self, chain: str) -> "ChainRequest":
+        """The request for one chain."""
+        from quorate_operator.verification import ChainRequest  # noqa: PLC0415
+
+        keys, anchors = tuple(str(key) for key in self.keyring.of(chain)), tuple(self.anchors.get(chain, ()))
+        return ChainRequest(chain, keys, anchors, None, self.witnesses, self.require)
+
+
+def verify_all(places: Sequence[str], folders: Sequence[Path], chains: Sequence[str], terms: Terms) -> Obj:
+    """{verdict, checked, chains[]}: each chain of each source, verified whole; `source` says of which.
 
     Raises:
-        CliError: a database cannot be read.
+        CliError: a source cannot be read.
     """
     from quorate_cli.database import place_of, reading  # noqa: PLC0415 - psycopg is slow to import
-    from quorate_operator.verification import ChainRequest, verify_database  # noqa: PLC0415
+    from quorate_operator.verification import verify_database  # noqa: PLC0415
+    from quorate_operator.verification.files import verify_directory  # noqa: PLC0415
+    from quorate_operator.verification.request import chain_document  # noqa: PLC0415
 
     found: list[Obj] = []
     # A chain that only a given checkpoint knows was deleted as a whole: it is asked of the first, and found wanting.
-    lost = set(anchors)
+    lost = set(terms.anchors)
     for dsn in reversed(places):
         with reading(dsn) as reader:
             here = set(reader.chains())
             lost -= here
             asked = chains or sorted(here | (lost if dsn == places[0] else set()))
-            requests = [
-                ChainRequest(chain, tuple(map(str, keyring.of(chain))), tuple(anchors.get(chain, ())))
-                for chain in asked
-            ]
-            items = verify_database(dsn, requests).document()["chains"]
+            items = verify_database(dsn, [terms(chain) for chain in asked]).document()["chains"]
         found = [{"source": place_of(dsn), **item} for item in items] + found
+    for folder in folders:
+        reports = verify_directory(folder, terms)
+        found += [{"source": str(folder), **chain_document(item)} for item in reports]
     verdicts = {item["verdict"] for item in found}
     worst = next((verdict for verdict in _WORST if verdict in verdicts), Verdict.CANNOT_TELL)
     return {"verdict": worst.value, "checked": sum(item["checked"] for item in found), "chains": found}

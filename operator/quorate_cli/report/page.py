@@ -108,13 +108,13 @@ def _guard(there: bool) -> Html:
     return badge("yes", "good") if there else badge("no", "warn")
 
 
-_CHECKED = ("chain", "verdict", "entries checked", "anchored", "checkpoints", "root")
+_CHECKED = ("chain", "verdict", "checked", "anchored", "witnesses", "root")
 
 
 def _checked(chain: Obj) -> tuple[Any, ...]:
     style = _VERDICTS.get(str(chain["verdict"]), _NOT_VERIFIED)[0]
     return (code(chain["chain"]), badge(chain["verdict"], style), chain["checked"], chain.get("anchoredSize"),
-            chain.get("checkpoints"), code(chain.get("root")))  # fmt: skip
+            chain.get("witnesses"), code(chain.get("root")))  # fmt: skip
 
 
 def _fault(fault: Obj) -> str:
