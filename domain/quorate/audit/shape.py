@@ -61,7 +61,7 @@ def _pattern(value: Any, path: tuple[str, ...]) -> bytes:
     if path in _RULES and kind is str:
         return _RULES[path]
     if path == ("event_type",):
-        return b'"' + re.escape(value.encode()) + b'"'
+        return b'"' + re.escape(str(value).encode()) + b'"'
     if path in (("payload", "about"), ("payload", "erasable")):
         return _digests(value, captured=path[1] == "about")
     if path == ("payload",) and not value.keys() <= _PAYLOAD:
@@ -71,7 +71,7 @@ def _pattern(value: Any, path: tuple[str, ...]) -> bytes:
     if kind is list:
         return _list(value, path)
     if value is None or kind is bool:
-        return {None: b"null", True: b"true", False: b"false"}[value]
+        return b"null" if value is None else b"true" if value else b"false"
     if path in _RULES or kind not in _SCALARS:
         raise _NoShapeError
     return _SCALARS[kind]
