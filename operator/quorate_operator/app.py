@@ -115,6 +115,9 @@ async def open_postgres(config: Config) -> Store:
     except OperatorError as error:
         _log.info(error.message, extra={"reason": error.reason})
     store = PostgresStore(config.dsn, intake_key=key)
+    store.log.meter.appended = metrics.APPEND_SECONDS.observe
+    store.log.meter.locked = metrics.LOCK_SECONDS.observe
+    store.log.meter.retried = lambda reason: metrics.APPEND_RETRIES.labels(reason).inc()
     if store.drainer is not None:
         store.drainer.report = _show_intake
     try:

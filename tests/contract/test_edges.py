@@ -57,6 +57,22 @@ async def test_an_unknown_commit_is_retried(postgres_dsn: str, after: bool) -> N
     await database.close()
 
 
+async def test_appends_are_measured(postgres_dsn: str) -> None:
+    """The meter is told of each append's latency, of each fast transaction's wait, and why a batch is done again."""
+    database = Unsure(postgres_dsn)
+    await database.open()
+    await database.take("test")
+    log, reasons = PostgresLog(database), list[str]()
+    seconds: list[float] = []
+    waits: list[float] = []
+    log.meter.appended, log.meter.locked, log.meter.retried = seconds.append, waits.append, reasons.append
+    for number in range(3):
+        database.times = number == 2
+        await log.append(CHAIN, [draft(f"k{number}")])
+    assert (len(seconds), len(waits), reasons) == (3, 1, ["DatabaseUnavailable"]) and min(seconds + waits) >= 0
+    await database.close()
+
+
 @pytest.fixture
 async def store(postgres_dsn: str) -> AsyncIterator[PostgresStore]:
     """A leading store."""

@@ -20,6 +20,18 @@ LOOP_LAG = Gauge("quorate_event_loop_lag_seconds", "How late a one-second timer 
 LEADER = Gauge("quorate_leader", "1 while this process leads.", registry=REGISTRY)
 TERM = Gauge("quorate_leader_term", "Term taken from Postgres.", registry=REGISTRY)
 OBJECTS = Gauge("quorate_watched_objects", "Objects in the view.", ["kind"], registry=REGISTRY)
+_LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+APPEND_SECONDS = Histogram(
+    "quorate_append_seconds", "From an append's call until it is durable.", buckets=_LATENCIES, registry=REGISTRY
+)
+LOCK_SECONDS = Histogram(
+    "quorate_append_lock_seconds", "Wait of a sealing transaction for term and head.", buckets=_LATENCIES,
+    registry=REGISTRY,
+)  # fmt: skip
+APPEND_RETRIES = Counter(
+    "quorate_append_retries_total", "Batches that were sealed again, with a look at what is recorded.", ["reason"],
+    registry=REGISTRY,
+)  # fmt: skip
 INTAKE_WAITING = Gauge("quorate_intake_waiting", "Entries taken in that wait to be sealed.", registry=REGISTRY)
 INTAKE_AGE = Gauge("quorate_intake_age_seconds", "How long the oldest entry taken in waits.", registry=REGISTRY)
 QUARANTINED = Gauge("quorate_chain_quarantined", "1 while the chain is stopped.", ["chain"], registry=REGISTRY)

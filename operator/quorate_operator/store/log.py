@@ -21,6 +21,7 @@ from quorate_operator.store.cosignatures import keep
 from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.guards import Catalogue, PostgresCatalogue
 from quorate_operator.store.lookup import found_row, key_of, last_entries, recorded
+from quorate_operator.store.meter import Meter
 from quorate_operator.store.payload import placed
 from quorate_operator.store.ports import Bytes
 from quorate_operator.store.postgres import Connection, Database, check_term
@@ -59,6 +60,11 @@ class PostgresLog(TileProofs):
         self._sealers: dict[str, Sealer] = {}
         self._start = self._seen = 0
         self._full_look = -_FULL_LOOK_SECONDS
+
+    @property
+    def meter(self) -> Meter:
+        """Set its members to be told of appends."""
+        return self._sealing.meter
 
     async def append(self, chain: str, drafts: Sequence[Draft], content: Bytes | None = None) -> list[Recorded]:
         """Port `Log`."""

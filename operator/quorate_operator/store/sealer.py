@@ -18,6 +18,7 @@ from uuid import UUID
 from quorate_operator.errors import OperatorError, Stalled, Transient
 from quorate_operator.store.batch import Batch, Item
 from quorate_operator.store.intake import Waiting
+from quorate_operator.store.meter import Meter
 from quorate_operator.store.recorded import Recorded
 
 _log = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ class Placed:
 class Seal(Protocol):
     """Writes batches of one chain."""
 
+    meter: Meter
+
     async def seal(self, chain: str, batch: Sequence[Pending]) -> None:
         """The careful way: write a batch in one transaction and set each outcome.
 
@@ -139,14 +142,18 @@ class Sealer:
         if self._waiting + len(items) > self._max_waiting:
             raise Transient("LogBusy", f"{self._waiting} entries wait for chain {self._chain_id}", retry_after=1.0)
         self._waiting += len(items)
-        pending = Pending(items, content, asyncio.get_running_loop().create_future(), taken)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        pending = Pending(items, content, loop.create_future(), taken)
         # In order: nothing overtakes what could not be placed.
         if self._queue or not self._place(pending):
             self._queue.append(pending)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run())
         # A caller that goes away cancels its own future only, never what may be half written.
-        return await pending.future
+        recorded = await pending.future
+        self._seal.meter.appended(loop.time() - begun)
+        return recorded
 
     def _place(self, pending: Pending) -> bool:
         placed = self._open or self._seal.place(self._chain_id)
@@ -211,7 +218,8 @@ class Sealer:
     async def _quickly(self, placed: Placed) -> None:
         try:
             await self._seal.write(self._chain_id, placed)
-        except Transient:
+        except Transient as error:
+            self._seal.meter.retried(error.reason)
             placed.failed()
             self._withdraw()
             await self._persist(placed.pendings)
@@ -229,6 +237,7 @@ class Sealer:
             except Transient as error:
                 if error.reason not in _PASSING or loop.time() + pause > deadline:
                     raise
+                self._seal.meter.retried(error.reason)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 

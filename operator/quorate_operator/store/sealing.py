@@ -19,6 +19,7 @@ from quorate_operator.store.arrays import bigint_array, bytea_array, uuid_array
 from quorate_operator.store.batch import Batch, Head, now_micros
 from quorate_operator.store.intake import Waiting, judged
 from quorate_operator.store.lookup import key_bytes, last_ids, recorded_or_pruned
+from quorate_operator.store.meter import Meter
 from quorate_operator.store.postgres import Database, check_term
 from quorate_operator.store.quarantine import stop_chain
 from quorate_operator.store.recorded import Recorded
@@ -89,6 +90,7 @@ class Sealing:
         self, database: Database, *, intake_key: bytes | None = None, clock: Callable[[], int] = now_micros
     ) -> None:
         self._database = database
+        self.meter = Meter()
         self._intake_key = intake_key
         self._clock = clock
         self._known: set[str] = set()
@@ -125,7 +127,8 @@ class Sealing:
         content = {digest: data for pending in placed.pendings for digest, data in pending.content.items()}
         taken = [row.pos for pending in placed.pendings for row in pending.taken]
         try:
-            await write(self._database, chain, work, full, content=content, taken=taken)
+            waited = await write(self._database, chain, work, full, content=content, taken=taken)
+            self.meter.locked(waited / 1e6)
         except BaseException as error:
             self._tips.pop(chain, None)
             if isinstance(error, psycopg.Error):
