@@ -67,7 +67,8 @@ def _verify_last(database: Filled, request: ChainRequest) -> None:
 
 
 def _read(database: Filled, start: int) -> None:
-    query = f"COPY (SELECT record FROM quorate.audit_entry WHERE seq >= {start} ORDER BY seq) TO STDOUT (FORMAT binary)"
+    where = f"WHERE chain_id = '{CHAIN}' AND seq >= {start} ORDER BY seq"
+    query = f"COPY (SELECT record FROM quorate.audit_entry {where}) TO STDOUT (FORMAT binary)"
     with psycopg.connect(database.admin) as connection, connection.cursor().copy(query) as copy:
         for _ in copy:
             pass
