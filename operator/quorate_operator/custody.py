@@ -129,9 +129,12 @@ class Custody:
                 self._mark(chain)
 
     async def begin(self) -> None:
-        """The first things that are recorded: quarantines that `system` does not know yet, and another database."""
+        """With the term: what is stopped, and the entries of quarantines that `system` does not know yet."""
         self.quarantines.leads = True
         await self.quarantines.look()
+
+    async def _keep(self) -> None:
+        """First another database and catalogue are recorded, beside the first decisions; then verify for ever."""
         try:
             await self._note_database()
         except Fatal:
@@ -139,6 +142,7 @@ class Custody:
         except OperatorError as error:
             _log.warning("the database is not recorded: %s", error.message, extra={"reason": error.reason})
         await self._look_at_catalogue()
+        await self.verifications.run()
 
     async def doubt(self, chain: str, error: Stalled) -> None:
         """What is published of a chain is not continued: either may be wrong, so the chain is verified."""
@@ -147,7 +151,7 @@ class Custody:
 
     def parts(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs while the operator leads."""
-        return {"verifications": self.verifications.run(), "resumptions": self.resumptions.run()}
+        return {"verifications": self._keep(), "resumptions": self.resumptions.run()}
 
     async def _note_database(self) -> None:
         identity = dict(await self._identity())
