@@ -155,7 +155,8 @@ class Batch:
         """First and last sequence of each source."""
         self._chain_id = chain_id
         self._prefix = record_prefix(chain_id)
-        self._recorded = dict(recorded or {})
+        # By number: a UUID's own hash is a call for each look.
+        self._recorded = {key.int: found for key, found in (recorded or {}).items()}
         self._pruned = pruned or {}
         self._trusting = subjects is None
         self._subjects = dict(subjects or {})
@@ -170,10 +171,10 @@ class Batch:
             Stalled: `LogBehind`, `EntryRefused`, or `EntryPruned` (recorded once, now in an archive); the batch is as
                 before.
         """
-        existing = [found for item in items if (found := self._recorded.get(item.entry_id))]
+        existing = [found for item in items if (found := self._recorded.get(item.entry_id.int))]
         if existing:
             return existing, False
-        for item in items:
+        for item in items if self._pruned else ():
             if place := self._pruned.get(item.entry_id):
                 where = f"entry {place[1]} of chain {place[0]}"
                 raise Stalled("EntryPruned", f"entry {item.entry_id} was recorded as {where}, which is in an archive")
@@ -222,7 +223,7 @@ class Batch:
         head.size = sequence + 1
         head.sealed_at = self._sealed_at
         recorded = Recorded(self._chain_id, sequence, item.entry_id, record)
-        self._recorded[item.entry_id] = recorded
+        self._recorded[item.entry_id.int] = recorded
         self._subjects[item.subject_key] = item.entry_id
         if item.captured is not None:
             source, number = item.captured

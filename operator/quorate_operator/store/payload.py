@@ -24,6 +24,8 @@ def placed(drafts: Sequence[Draft], content: Mapping[str, bytes | Erasable]) -> 
         Stalled: `ContentCorrupt` (a digest is not that of its bytes), `EntryRefused` (a draft names erasable payload
             that is not given, or one is given that not exactly one draft names).
     """
+    if not content and not any(draft.erasable for draft in drafts):
+        return {}
     plain = [(digest, data) for digest, data in content.items() if not isinstance(data, Erasable)]
     found = check_content(plain)
     given = {digest: data for digest, data in content.items() if isinstance(data, Erasable)}

@@ -70,7 +70,7 @@ class Placed:
 
     def add(self, pending: Pending) -> bool:
         """Place an append; False when it does not go the fast way, and the batch is as before."""
-        if len(self.work.rows) >= MAX_BATCH or any(row.item is None for row in pending.taken):
+        if len(self.work.rows) >= MAX_BATCH or (pending.taken and any(row.item is None for row in pending.taken)):
             return False
         try:
             found, new = self.work.add(pending.items)
