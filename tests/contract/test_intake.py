@@ -1,6 +1,7 @@
 """Coupled append: an entry is recorded if and only if its change was committed, and no forged one ever is."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,9 +14,10 @@ import pytest
 from quorate.audit.verify import Verdict
 from quorate.canonical import digest_of_bytes
 from quorate_operator.errors import Conflict, LostLeadership, OperatorError
-from quorate_operator.store.drain import Drainer
+from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.intake import Connection, Intake, intake_mac, make_key, read_key
 from quorate_operator.store.log import PostgresStore
+from quorate_operator.store.recorded import Recorded
 from tests.contract.server import Server
 from tests.contract.test_log import CHAIN, draft, verdict
 
@@ -179,6 +181,34 @@ async def test_the_drainer_beside_direct_appends(store: PostgresStore, connectio
             pass
     await drainer.stop()
     assert seen and await verdict(store) is Verdict.UNANCHORED and await store.log.refused() == 0
+
+
+class _Deaf:
+    """A source that loses one cancellation, as the pool does to one that comes while it hands out a connection."""
+
+    def __init__(self) -> None:
+        self.looking = asyncio.Event()
+
+    async def look(self) -> dict[str, Backlog]:
+        """Looks until it is cancelled; the first time it answers all the same."""
+        with contextlib.suppress(asyncio.CancelledError) if not self.looking.is_set() else contextlib.nullcontext():
+            self.looking.set()
+            await asyncio.Event().wait()
+        return {}
+
+    async def drain(self, chain: str) -> list[Recorded]:
+        """Never asked to."""
+        raise AssertionError(chain)
+
+
+async def test_the_drainer_stops_although_a_cancellation_was_lost() -> None:
+    """Whoever closes a store does not wait for ever."""
+    source = _Deaf()
+    drainer = Drainer(source)
+    drainer.start()
+    await source.looking.wait()
+    async with asyncio.timeout(10):
+        await drainer.stop()
 
 
 def test_the_queue_is_only_filled_and_drained(postgres: Server, database: str) -> None:

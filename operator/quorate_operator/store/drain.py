@@ -58,9 +58,11 @@ class Drainer:
         self._idle = idle
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._stopped = False
 
     def start(self) -> None:
         """Begin, unless it runs."""
+        self._stopped = False
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="intake")
 
@@ -70,13 +72,15 @@ class Drainer:
 
     async def stop(self) -> None:
         """End; what waits is moved by whoever leads next."""
+        # The pool may lose the cancellation: one that comes as it hands out a connection.
+        self._stopped = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
         pause, told = self._busy, ""
-        while True:
+        while not self._stopped:
             try:
                 found = await self._look()
                 told = ""
