@@ -70,11 +70,16 @@ class Drainer:
         """Look now: for whoever committed an entry in this process and does not want to wait for the next look."""
         self._wake.set()
 
-    async def stop(self) -> None:
-        """End; what waits is moved by whoever leads next."""
-        # The pool may lose the cancellation: one that comes as it hands out a connection.
+    async def stop(self, patience: float = 2.0) -> None:
+        """End after the look that is under way, or during it after `patience` seconds; the next leader moves the rest.
+
+        A cancellation costs the pool a connection if it comes as that is given back, and is lost if it comes as one is
+        handed out.
+        """
         self._stopped = True
+        self._wake.set()
         if self._task is not None:
+            await asyncio.wait({self._task}, timeout=patience)
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
 
