@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from quorate.audit.checkpoint import Checkpoint, CheckpointError, open_checkpoint
-from quorate.audit.merkle import Frontier, ProofError
+from quorate.audit.merkle import Frontier, ProofError, verify_inclusion
 from quorate.audit.quarantine import Cause, Finding, Quarantine, compare
+from quorate.audit.record import leaf_hash
 from quorate.audit.tiles import TileError
 from quorate.audit.verify import StoredHead
 from quorate.identity.ed25519 import KeyRefusedError
@@ -129,16 +130,20 @@ class Outside:
         self._keys = keys
         self._sources = sources
         self._ignored: set[str] = set()
+        self.resumed: set[tuple[str, int]] = set()
+        """(chain, number) of the quarantines that this process itself ended."""
 
     async def checkpoints(self) -> dict[str, list[tuple[Checkpoint, Told]]]:
         """Every note that a key of its log signed, by chain; history that a resumption gave up is left out.
+
+        The owner of the database could write a resumption that gives up what speaks against him. So it is believed only
+        where another note covers it, or if this process resumed the chain and has signed nothing since.
 
         Raises:
             OperatorError: a source or the database does not answer.
         """
         told = [item for source in self._sources for item in await source()]
         keys = await self._keys(dict.fromkeys(item.chain for item in told))
-        given_up = given_up_by(await self._log.quarantines())
         found: dict[str, list[tuple[Checkpoint, Told]]] = {}
         for item in dict.fromkeys(told):
             try:
@@ -146,9 +151,17 @@ class Outside:
             except CheckpointError as error:
                 self._ignore(item, error)
                 continue
-            if checkpoint not in given_up.get(item.chain, ()):
-                found.setdefault(item.chain, []).append((checkpoint, item))
+            found.setdefault(item.chain, []).append((checkpoint, item))
+        for ended in await self._log.quarantines():
+            left = [pair for pair in found.get(ended.chain_id, ()) if pair[0] not in ended.lost]
+            if len(left) < len(found.get(ended.chain_id, ())) and await self._stands(ended, left):
+                found[ended.chain_id] = left
         return found
+
+    async def _stands(self, ended: Quarantine, notes: Sequence[tuple[Checkpoint, Told]]) -> bool:
+        if (ended.chain_id, ended.number) in self.resumed:
+            return True
+        return any([await vouches(self._log, checkpoint, ended) for checkpoint, _ in notes])
 
     async def findings(self) -> dict[str, Finding]:
         """What speaks against the database, by chain; the note of the largest size decides.
@@ -187,9 +200,14 @@ class Outside:
             _log.warning("the checkpoint in %s says nothing: %s", item.source, error, extra={"reason": "BadCheckpoint"})
 
 
-def given_up_by(quarantines: Iterable[Quarantine]) -> dict[str, set[Checkpoint]]:
-    """The checkpoints that resumptions cite as lost, by chain."""
-    found: dict[str, set[Checkpoint]] = {}
-    for item in quarantines:
-        found.setdefault(item.chain_id, set()).update(item.lost)
-    return found
+async def vouches(log: Log, checkpoint: Checkpoint, ended: Quarantine) -> bool:
+    """Whether the tree of a signed checkpoint holds the entry with which a quarantine ended."""
+    if not ended.ending or checkpoint.size <= ended.size:
+        return False
+    try:
+        _, path = await log.inclusion_proof(ended.chain_id, ended.size, checkpoint.size)
+        leaf = leaf_hash(ended.ending)
+        verify_inclusion(leaf=leaf, index=ended.size, size=checkpoint.size, proof=path, root=checkpoint.root)
+    except (Stalled, TileError, ProofError):
+        return False
+    return True

@@ -185,6 +185,7 @@ class Resumptions:
         except Stalled as error:
             self._refuse(chain, error.message)
             return
+        self._outside.resumed.add((chain, quarantine.number))
         self.refused.pop(chain, None)
         _log.warning("chain %s goes on in epoch %d", chain, quarantine.epoch + 1, extra={"reason": "Resumed"})
         await self._quarantines.look()

@@ -276,12 +276,26 @@ async def test_a_chain_that_only_a_checkpoint_knows(store: Store) -> None:
 
 
 async def test_what_a_resumption_gave_up_is_no_finding(store: Store) -> None:
-    """The lost checkpoint that is cited stops the chain no more, any other one does."""
+    """Once a note outside covers the resumption, the checkpoint that it cites stops the chain no more; others do."""
     raised = await stopped(store)
     lost = Checkpoint(CHAIN, 7, bytes(32))
     await store.log.resume(raised, resumption(raised, lost))
-    assert await outside(store, lost.sign(SIGNER)).findings() == {}
-    assert set(await outside(store, Checkpoint(CHAIN, 8, bytes(32)).sign(SIGNER)).findings()) == {CHAIN}
+    newest = await store.log.checkpoint(CHAIN, SIGNER)
+    assert await outside(store, lost.sign(SIGNER), newest).findings() == {}
+    other = Checkpoint(CHAIN, 8, bytes(32)).sign(SIGNER)
+    assert set(await outside(store, other, newest).findings()) == {CHAIN}
+
+
+async def test_a_resumption_that_the_log_never_signed_gives_up_nothing(store: Store) -> None:
+    """Whoever owns the database may write one, with invented signatures; only who resumed it himself believes it."""
+    raised = await stopped(store)
+    early = await store.log.checkpoint(CHAIN, SIGNER)
+    lost = Checkpoint(CHAIN, 7, bytes(32))
+    await store.log.resume(raised, resumption(raised, lost))
+    compared = outside(store, lost.sign(SIGNER), early)
+    assert set(await compared.findings()) == {CHAIN}
+    compared.resumed.add((CHAIN, raised.number))
+    assert await compared.findings() == {}
 
 
 def test_a_restored_data_directory_is_found_out(tmp_path: Path, installation: Installation) -> None:

@@ -25,7 +25,9 @@ _PATH = re.compile(
     re.ASCII,
 )
 _HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
-KEPT_KINDS = frozenset({"TrustDomain", "DynamicContract", "GovernanceProposal", "Vote", "Attestation", "MeshNode"})
+KEPT_KINDS = frozenset(
+    {"TrustDomain", "DynamicContract", "GovernanceProposal", "Vote", "Attestation", "MeshNode", "Quarantine"}
+)
 """Kinds whose entries the operator reads again: pruning leaves a copy of them in the database."""
 
 

@@ -47,7 +47,8 @@ class Quarantine:
     """One quarantine; `number` counts from 1 in its chain, times are Unix microseconds by the database's clock.
 
     `epoch`, `size` and `head` (32 bytes, chain hash of the last entry) are the chain's when it was stopped.
-    `resumed_at` is None while it is open. `lost` are the checkpoints that its resumption cites as history that is gone.
+    `resumed_at` is None while it is open. `lost` are the checkpoints that its resumption cites as history that is gone;
+    `ending` is the record of that resumption, without which nobody has to believe what it says is lost.
     """
 
     chain_id: str
@@ -61,6 +62,7 @@ class Quarantine:
     evidence: Mapping[str, Any] = field(default_factory=dict)
     resumed_at: int | None = None
     lost: tuple[Checkpoint, ...] = ()
+    ending: bytes = field(default=b"", repr=False)
 
     @property
     def terms(self) -> dict[str, Any]:

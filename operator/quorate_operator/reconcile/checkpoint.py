@@ -17,9 +17,10 @@ from quorate.audit.note import NoteError, parse_note
 from quorate.audit.quarantine import MAX_MESSAGE, SYSTEM, Quarantine, needs_finding
 from quorate.audit.verify import StoredHead, Verdict
 from quorate.canonical import encode_base64, format_time
+from quorate.identity.vkey import VerifierKey
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
-from quorate_operator.outside import LogKeys
+from quorate_operator.outside import LogKeys, vouches
 from quorate_operator.reconcile.cosignatures import Cosignatures, Witnessed
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
@@ -115,19 +116,19 @@ class AuditCheckpoints:
             )
             if chain in context.archived:
                 gathered = replace(gathered, archived=context.archived[chain].document())
-            kept = _contradicts(gathered) and await self._is_ours(gathered, context)
+            kept = _contradicts(gathered) and await self._stays(gathered, context)
             found[key] = replace(gathered, kept=kept)
         return found
 
-    async def _is_ours(self, gathered: Gathered, context: Context) -> bool:
-        """Whether a key of the log signed what the status shows."""
-        chain, status = gathered.obj["spec"]["chain"], gathered.obj["status"]
-        keys = await LogKeys(context, self._cosignatures.domains)([chain])
-        try:
-            open_checkpoint(status["note"], keys[chain], origin=chain)
-        except CheckpointError:
-            return False
-        return True
+    async def _stays(self, gathered: Gathered, context: Context) -> bool:
+        """Whether a key of the log signed what the status shows, and no newer one that people gave it up."""
+        chain = gathered.obj["spec"]["chain"]
+        keys = (await LogKeys(context, self._cosignatures.domains)([chain]))[chain]
+        shown, newest = (_signed_by(note, keys, chain) for note in (gathered.obj["status"]["note"], gathered.note))
+        if shown is None or newest is None:
+            return shown is not None
+        ended = [item for item in gathered.quarantines if shown in item.lost]
+        return not any([await vouches(context.log, newest, item) for item in ended])
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Show the newest note, the last verification, the cosignatures and the quarantine."""
@@ -157,8 +158,14 @@ def _contradicts(gathered: Gathered) -> bool:
     shown, newest = note and _open(note), gathered.note and _open(gathered.note)
     if not shown or not newest or shown == newest:
         return False
-    given_up = any(shown in item.lost for item in gathered.quarantines)
-    return not given_up and (gathered.quarantine is not None or shown.size >= newest.size)
+    return gathered.quarantine is not None or shown.size >= newest.size
+
+
+def _signed_by(note: str | None, keys: Sequence[VerifierKey], chain: str) -> Checkpoint | None:
+    try:
+        return open_checkpoint(note or "", keys, origin=chain)
+    except CheckpointError:
+        return None
 
 
 def _signed(gathered: Gathered, checkpoint: Checkpoint) -> dict[str, Any]:

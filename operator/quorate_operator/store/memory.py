@@ -120,9 +120,11 @@ class MemoryLog(TileProofs):
             raise not_quarantined(quarantine)
         check_term((shared.term, shared.holder), self._store.term)
         ended = replace(quarantine, resumed_at=self._clock(), lost=tuple(lost_checkpoints(chain, draft.detail)))
-        shared.quarantines[shared.quarantines.index(quarantine)] = ended
+        shared.quarantines[at := shared.quarantines.index(quarantine)] = ended
         head.epoch += 1
-        return (await self.append(chain, [draft]))[0]
+        recorded = (await self.append(chain, [draft]))[0]
+        shared.quarantines[at] = replace(ended, ending=recorded.record)
+        return recorded
 
     @staticmethod
     def _by_age(rows: Sequence[Row]) -> list[Row]:

@@ -17,7 +17,8 @@ SELECT s.system_identifier, c.timeline_id FROM pg_control_system() s, pg_control
 """
 _ALL = """
 SELECT q.chain_id, q.number, q.cause, q.message, q.raised_at, q.epoch, q.size, q.chain_hash, q.evidence, r.resumed_at,
-       (SELECT e.record FROM quorate.audit_entry e WHERE e.chain_id = r.chain_id AND e.seq = r.seq)
+       (SELECT e.record FROM quorate.audit_entry e WHERE e.chain_id = r.chain_id AND e.seq = r.seq
+        UNION ALL SELECT k.record FROM quorate.audit_kept k WHERE k.chain_id = r.chain_id AND k.seq = r.seq LIMIT 1)
 FROM quorate.quarantine q LEFT JOIN quorate.resumption r USING (chain_id, number) ORDER BY 1, 2
 """
 
@@ -55,6 +56,7 @@ def _quarantine(row: Sequence[Any]) -> Quarantine:
         _evidence(evidence),
         None if resumed is None else _micros(resumed),
         () if record is None else lost_of(bytes(record)),
+        b"" if record is None else bytes(record),
     )
 
 

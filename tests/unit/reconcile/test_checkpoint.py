@@ -22,6 +22,7 @@ from quorate_operator.store.memory import MemoryStore
 from quorate_operator.verified import Verified
 from quorate_operator.view import View
 from tests.contract.test_log import draft
+from tests.contract.test_quarantine import resumption
 
 CHAIN = "mesh/acme"
 SIGNER = SignerKey(CHAIN, bytes(range(32)))
@@ -117,12 +118,15 @@ async def shown(context: Context, note: str) -> int:
 
 
 async def test_a_lost_checkpoint_stays_shown(context: Context, store: MemoryStore) -> None:
-    """What the log signed and the database lacks is not overwritten, until a resumption gives it up."""
+    """What the log signed and the database lacks is not overwritten, until the log signed that it was given up."""
     ahead = Checkpoint(CHAIN, 9, bytes(32))
     assert await shown(context, ahead.sign(SIGNER)) == 9
-    quarantine = replace(STOPPED, resumed_at=1, lost=(ahead,))
-    store.shared.quarantines.append(quarantine)
-    assert await shown(context, ahead.sign(SIGNER)) == 2
+    raised = await store.log.stop(CHAIN, Finding(Cause.DATABASE_BEHIND, "behind"))
+    assert raised is not None
+    await store.log.resume(raised, resumption(raised, ahead))
+    assert await shown(context, ahead.sign(SIGNER)) == 9
+    await store.log.checkpoint(CHAIN, SIGNER)
+    assert await shown(context, ahead.sign(SIGNER)) == 3
 
 
 async def test_a_contradicting_checkpoint_stays_shown_while_the_chain_is_stopped(
