@@ -29,6 +29,7 @@ from quorate_operator.reconcile.protocol import Context
 
 _log = logging.getLogger(__name__)
 TURN_SECONDS = 300.0
+_LOOK_SECONDS = 1.0
 TIMEOUT_SECONDS = 2 * 3600.0
 DEFAULT_DAYS = 400
 """Age at which entries are archived where `afterDays` is not written: a year, and a month to look at it."""
@@ -150,20 +151,30 @@ class Retention:
         self._run, self._objects, self._archives, self._log_keys = run, objects, archives, log_keys
         self._keys, self._witnesses, self._told, self._clock, self._actor = keys, witnesses, told, clock, actor
         self.results = results
+        self._asked: list[Obj] = []
 
     async def run(self, seconds: float = TURN_SECONDS) -> None:
-        """Archive for ever, a partition of each chain at each turn; what fails is tried again at the next one."""
+        """Archive for ever, a partition of each chain at each turn; what fails is tried again at the next one.
+
+        The next one comes at once where somebody asks for something else: at the start no object is known yet.
+        """
+        due = time.monotonic()
         while True:
-            await self.turn()
-            await asyncio.sleep(seconds)
+            if time.monotonic() >= due or [obj["spec"] for obj in self._asking()] != self._asked:
+                await self.turn()
+                due = time.monotonic() + seconds
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    def _asking(self) -> list[Obj]:
+        return [obj for obj in self._objects() if obj["spec"].get("archive") is not None]
 
     async def turn(self) -> None:
         """Look at the partitions ahead, then at every object that asks for an archive."""
+        objects = self._asking()
+        self._asked = [obj["spec"] for obj in objects]
         await self._look_ahead()
-        for obj in list(self._objects()):
-            wanted = obj["spec"].get("archive")
-            if wanted is not None:
-                await self._chain(obj, wanted)
+        for obj in objects:
+            await self._chain(obj, obj["spec"]["archive"])
 
     async def _look_ahead(self) -> None:
         try:

@@ -1,5 +1,6 @@
 """The schedule of archiving: what is asked of the process that prunes, and what is shown of it."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ class Fixture:
 
     def __init__(self, spec: Mapping[str, Any], answers: Iterable[Mapping[str, Any] | OperatorError] = ()) -> None:
         self.asked: list[Request] = []
+        self.requests: asyncio.Queue[Request] = asyncio.Queue()
+        self.turned = asyncio.Event()
         self.told: list[str] = []
         self.results: dict[str, Archived] = {}
         self.answers = list(answers)
@@ -43,6 +46,7 @@ class Fixture:
 
     async def _run(self, request: Request) -> Mapping[str, Any]:
         self.asked.append(request)
+        self.requests.put_nowait(request)
         answer = self.answers.pop(0)
         if isinstance(answer, OperatorError):
             raise answer
@@ -55,6 +59,7 @@ class Fixture:
         return {KEY: chain}
 
     async def _ahead(self) -> int | None:
+        self.turned.set()
         return self.ahead
 
     def shown(self) -> None:
@@ -105,6 +110,22 @@ async def test_why_it_does_not_go_on(spec: Mapping[str, Any], answers: list[Any]
     fixture.objects[0]["status"] = {"archived": {"name": spec["archive"]["name"], "size": 256}}
     await fixture.retention.turn()
     assert fixture.results[CHAIN].size == 256 and said in fixture.results[CHAIN].message
+
+
+async def test_what_is_asked_anew_does_not_wait_for_a_turn() -> None:
+    """An object that comes, also the first ones after a start, or that changes is looked at within seconds."""
+    answer = {"archived": 0, "pruned": False}
+    fixture = Fixture({"archive": {"name": "cold"}}, [answer, answer])
+    asking, fixture.objects = fixture.objects, []
+    running = asyncio.create_task(fixture.retention.run(3600))
+    async with asyncio.timeout(20):
+        await fixture.turned.wait()
+        fixture.objects = asking
+        first = await fixture.requests.get()
+        fixture.objects = [{"spec": {"chain": CHAIN, "archive": {"name": "cold", "afterDays": 7}}, "status": {}}]
+        second = await fixture.requests.get()
+    running.cancel()
+    assert [request.before // (DAY * 1_000_000) for request in (first, second)] == [600, 993]
 
 
 async def test_partitions_ahead() -> None:
