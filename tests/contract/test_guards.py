@@ -9,7 +9,8 @@ import psycopg
 import pytest
 
 from quorate.audit.catalogue import differences
-from quorate.audit.verify import ChainVerifier, StoredEntry
+from quorate.audit.rules import StoredEntry
+from quorate.audit.verify import ChainVerifier
 from quorate.canonical import digest_of_bytes
 from quorate_operator.store.guards import Snapshot, look
 from quorate_operator.store.log import PostgresStore

@@ -23,18 +23,6 @@ from quorate.audit.tiles import perfect_root
 from quorate.audit.witness import witnesses_of
 from quorate.identity.vkey import VerifierKey
 
-__all__ = [
-    "ChainReport",
-    "ChainVerifier",
-    "Fault",
-    "Start",
-    "StoredEntry",
-    "StoredHead",
-    "StoredTile",
-    "Verdict",
-    "combine",
-]
-
 
 class Verdict(StrEnum):
     """What a verification says as a whole; the command line gives each its own exit code."""
@@ -177,7 +165,7 @@ class ChainVerifier:
         self._keys, self._witnesses, self._needed = tuple(keys), tuple(witnesses), require_witnesses
         self._wanted: dict[int, list[_Wanted]] = {}
         self._doubts: list[_Wanted] = []
-        self._lost: set[Checkpoint] = set()
+        self._lost: dict[Checkpoint, int] = {}
         self.report.first, self.report.previous, self.report.size = point.size, point.chain_hash.hex(), point.size
         for text, external in [*((t, False) for t in stored), *((t, True) for t in anchors)]:
             self._expect(text, external=external)
@@ -269,7 +257,7 @@ class ChainVerifier:
         """An epoch begins with the entry in which people say what they go on from, and what was lost."""
         assert isinstance(content, dict)
         try:
-            self._lost.update(check_resumption(record, content))
+            self._lost |= dict.fromkeys(check_resumption(record, content), record.sequence)
         except ResumptionError as error:
             raise FaultError("record", str(error)) from error
 
@@ -356,7 +344,7 @@ class ChainVerifier:
         report = self.report
         report.size, report.epoch, report.root = self.size, self._epoch, self._growth.frontier.root().hex()
         self._check_doubts()
-        beyond = [item for size in self._wanted for item in self._wanted[size] if item.checkpoint not in self._lost]
+        beyond = [item for size in self._wanted for item in self._wanted[size] if not self._is_lost(item)]
         if report.fault is None and beyond:
             most = max(item.checkpoint.size for item in beyond)
             self.fail(
@@ -370,12 +358,20 @@ class ChainVerifier:
         """A checkpoint with another root is a fault, unless a resumption further on says that it was lost."""
         doubts, self._doubts = self._doubts, []
         for doubt in doubts:
-            if doubt.checkpoint in self._lost:
-                self.report.notes.append(
-                    f"the {doubt.kind} checkpoint of size {doubt.checkpoint.size} was lost: resumed"
-                )
+            name = f"the {doubt.kind} checkpoint of size {doubt.checkpoint.size}"
+            if self._is_lost(doubt):
+                self.report.notes.append(f"{name} was lost: resumed")
+            elif doubt.checkpoint in self._lost:
+                at = self._lost[doubt.checkpoint]
+                rule = "no checkpoint from outside covers: give a later one, or it may be forged"
+                self.fail("checkpoint", f"{name} has another root; it was given up by entry {at}, which {rule}")
             else:
-                self.fail("checkpoint", f"the {doubt.kind} checkpoint of size {doubt.checkpoint.size} has another root")
+                self.fail("checkpoint", f"{name} has another root")
+
+    def _is_lost(self, wanted: _Wanted) -> bool:
+        """Whether a resumption gave it up: whoever holds the bytes can write one, so a later anchor must cover it."""
+        at = self._lost.get(wanted.checkpoint)
+        return at is not None and (not wanted.external or at < self.report.anchored_size)
 
     def _check_head(self, head: StoredHead | None) -> None:
         if head is None or head.size != self.size:

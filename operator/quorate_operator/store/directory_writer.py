@@ -8,6 +8,7 @@ from quorate.audit.checkpoint import Checkpoint, CheckpointError, parse_checkpoi
 from quorate.audit.merkle import TILE_WIDTH, ProofError, verify_consistency
 from quorate.audit.note import NoteError, parse_note
 from quorate.audit.record import leaf_hash
+from quorate.audit.rules import StoredEntry
 from quorate.audit.tiles import (
     CHECKPOINT,
     Bundle,
@@ -22,7 +23,6 @@ from quorate.audit.tiles import (
     split_tile,
     tile_at,
 )
-from quorate.audit.verify import StoredEntry
 from quorate_operator.errors import Stalled
 from quorate_operator.store.directory import LogDirectory
 

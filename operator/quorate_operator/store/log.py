@@ -11,8 +11,9 @@ from quorate.audit.erasure import Erasable
 from quorate.audit.merkle import Frontier
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine
+from quorate.audit.rules import StoredEntry
 from quorate.audit.tiles import Tile
-from quorate.audit.verify import StoredEntry, StoredHead
+from quorate.audit.verify import StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store import statements as sql

@@ -11,8 +11,9 @@ from quorate.audit.merkle import TILE_WIDTH, root_of
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine, lost_checkpoints
 from quorate.audit.record import leaf_hash
+from quorate.audit.rules import StoredEntry
 from quorate.audit.tiles import Tile
-from quorate.audit.verify import StoredEntry, StoredHead
+from quorate.audit.verify import StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
 from quorate_operator.store.batch import Batch, Head, Row, check_content, items_of, now_micros

@@ -9,8 +9,9 @@ from quorate.audit.entry import Draft
 from quorate.audit.erasure import Erasable
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding, Quarantine
+from quorate.audit.rules import StoredEntry
 from quorate.audit.tiles import Tile
-from quorate.audit.verify import StoredEntry, StoredHead
+from quorate.audit.verify import StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.store.recorded import Recorded
 

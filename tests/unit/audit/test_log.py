@@ -21,7 +21,8 @@ from quorate.audit.merkle import (
     verify_inclusion,
 )
 from quorate.audit.record import GENESIS_HASH, MAX_RECORD_BYTES, Record, RecordError, chain_hash, leaf_hash
-from quorate.audit.verify import ChainVerifier, StoredEntry, StoredHead, Verdict, combine
+from quorate.audit.rules import StoredEntry
+from quorate.audit.verify import ChainVerifier, StoredHead, Verdict, combine
 from quorate.identity.vkey import SignerKey
 
 CHAIN = "mesh/acme"

@@ -512,7 +512,20 @@ def test_a_checkpoint_that_a_resumption_cites_as_lost_is_no_fault() -> None:
     """People signed that this history was lost; one that they did not name still is a fault."""
     lost = [Checkpoint(CHAIN, 9, bytes(32)), Checkpoint(CHAIN, 90, bytes(32))]
     chain = resumed(lost)
-    report = verify(chain.rows(), chain.head(), anchors=[item.sign(SIGNER) for item in lost])
+    later = [Checkpoint(CHAIN, 13, chain.frontier(13).root()).sign(SIGNER)]
+    report = verify(chain.rows(), chain.head(), anchors=[*(item.sign(SIGNER) for item in lost), *later])
     assert report.fault is None and "was lost: resumed" in report.notes[0]
     other = Checkpoint(CHAIN, 10, bytes(32)).sign(SIGNER)
-    assert verify(chain.rows(), chain.head(), anchors=[other]).verdict is Verdict.TAMPERED
+    assert verify(chain.rows(), chain.head(), anchors=[other, *later]).verdict is Verdict.TAMPERED
+
+
+@pytest.mark.parametrize("size", [9, 90])
+def test_a_resumption_that_no_anchor_covers_gives_up_nothing(size: int) -> None:
+    """Whoever holds the bytes can write one: what was kept outside is a fault until a later one vouches for it."""
+    lost = Checkpoint(CHAIN, size, bytes(32))
+    chain = resumed([lost])
+    early = Checkpoint(CHAIN, 12, chain.frontier(12).root()).sign(SIGNER)
+    for anchors in ([], [early]):
+        report = verify(chain.rows(), chain.head(), anchors=[lost.sign(SIGNER), *anchors])
+        assert report.verdict is Verdict.TAMPERED and report.fault is not None
+        assert report.fault.phase == "checkpoint"
