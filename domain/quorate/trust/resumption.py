@@ -3,6 +3,9 @@
 Each signer makes an Attestation of type Resume that states the same: chain, number of the quarantine, epoch, size and
 head on which the next epoch stands, and what was found out. Chain `system` belongs to no domain: the installation's
 log key signs the same fields.
+
+A database that goes back may number its next quarantine as one that ended, on the same head: whoever signed before the
+chain was stopped spoke of that one.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +16,7 @@ from quorate.api.conditions import Reason
 from quorate.api.schema import Time
 from quorate.api.trust_domain import KeyPurpose
 from quorate.audit.quarantine import MIN_SIGNERS, Quarantine
-from quorate.canonical import canonical_bytes
+from quorate.canonical import canonical_bytes, format_time, parse_time
 from quorate.identity.statements import resume_statement
 from quorate.identity.vkey import VerifierKey
 from quorate.trust.attestations import Judged, Resume, judge_attestation
@@ -57,11 +60,14 @@ def judge_resume(
     if not revision.members[spec["attester"]].votes:
         message = f"spec.attester {spec['attester']} has no vote in {revision.name}, so it resumes nothing either"
         return Judged(Reason.NOT_IN_ELECTORATE, message, judged.statement)
-    refusal = _terms(spec["statement"], quarantine, finding_needed=finding_needed)
+    refusal = _terms(spec["statement"], spec["at"], quarantine, finding_needed=finding_needed)
     return judged if refusal is None else Judged(*refusal, judged.statement)
 
 
-def _terms(stated: Spec, quarantine: Quarantine, *, finding_needed: bool) -> tuple[str, str] | None:
+def _terms(stated: Spec, at: str, quarantine: Quarantine, *, finding_needed: bool) -> tuple[str, str] | None:
+    if parse_time(at) < quarantine.raised_at // 1_000_000:
+        raised = format_time(quarantine.raised_at // 1_000_000)
+        return Reason.NOT_QUARANTINED, f"it was signed at {at}, before the chain was stopped at {raised}: sign again"
     for name, value in quarantine.terms.items():
         if stated.get(name) != value:
             message = f"the statement's {name} is {stated.get(name)!r}, that of the open quarantine is {value!r}"
@@ -105,13 +111,16 @@ def judge_system_resume(
     """
     try:
         check_fields(SystemResume, document, "resume")
+        parse_time(document["at"])
     except FormError as error:
         return Judged(error.reason, str(error))
+    except ValueError as error:
+        return Judged(Reason.INVALID, f"resume.at: {error}")
     statement = resume_statement(document)
     key = next((key for key in keys if key.name == document["keyName"]), None)
     if key is None:
         return Judged(Reason.UNKNOWN_KEY, f"resume.keyName {document['keyName']!r} is no key of the log", statement)
     if not statement.verify(key.public_key, document["signature"]):
         return Judged(Reason.BAD_SIGNATURE, f"resume.signature is not that of {key.name!r}", statement)
-    refusal = _terms(document, quarantine, finding_needed=finding_needed)
+    refusal = _terms(document, document["at"], quarantine, finding_needed=finding_needed)
     return Judged(*(refusal or (Reason.ACCEPTED, f"{key.name!r} signed it")), statement)

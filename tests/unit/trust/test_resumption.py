@@ -19,7 +19,7 @@ from tests.unit.trust.domains import NAME, NODES, first, key, member, public, re
 AT = "2026-02-01T12:00:00Z"
 RECORDED = parse_time(AT) + 5
 HOUR = 3_600_000_000
-QUARANTINE = Quarantine(f"mesh/{NAME}", 2, Cause.DATABASE_BEHIND, "behind", RECORDED * 1_000_000, 0, 7, bytes(32))
+QUARANTINE = Quarantine(f"mesh/{NAME}", 2, Cause.DATABASE_BEHIND, "behind", parse_time(AT) * 1_000_000, 0, 7, bytes(32))
 INSTALLATION = SignerKey(SYSTEM, seed("installation"))
 
 
@@ -119,6 +119,17 @@ def test_an_expired_key_resumes_nothing() -> None:
     assert judge(resume(), of=expired).reason == Reason.KEY_EXPIRED
 
 
+def test_what_was_signed_before_resumes_nothing() -> None:
+    """After a restore the next quarantine may have the terms of one that ended: its signatures are not used again."""
+    later = replace(QUARANTINE, raised_at=QUARANTINE.raised_at + 1_000_000)
+    judged = judge_resume(domain(), resume(), later, recorded=RECORDED, finding_needed=False)
+    assert judged.reason == Reason.NOT_QUARANTINED and "before the chain was stopped" in judged.message
+    document = {**replace(later, chain_id=SYSTEM).terms, "keyName": SYSTEM, "at": AT}
+    document["signature"] = resume_statement(document).sign(INSTALLATION.seed)
+    keys, system = [INSTALLATION.verifier], replace(later, chain_id=SYSTEM)
+    assert judge_system_resume(document, system, keys, finding_needed=False).reason == Reason.NOT_QUARANTINED
+
+
 def test_a_flap_takes_a_finding() -> None:
     """From the third quarantine within 24 hours on, a finding that is not blank is required."""
     assert judge(resume(), needed=True).reason == Reason.FINDING_MISSING
@@ -159,6 +170,7 @@ class TestSystem:
             ({"keyName": "other"}, Reason.UNKNOWN_KEY),
             ({"size": 1.5}, Reason.INVALID),
             ({"more": 1}, Reason.INVALID),
+            ({"at": "2026-02-31T12:00:00Z"}, Reason.INVALID),
         ],
     )
     def test_refused(self, changes: dict[str, Any], reason: str) -> None:
