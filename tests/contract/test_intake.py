@@ -11,9 +11,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from quorate.audit.quarantine import Cause, Finding
 from quorate.audit.verify import Verdict
 from quorate.canonical import digest_of_bytes
-from quorate_operator.errors import Conflict, LostLeadership, OperatorError
+from quorate_operator.errors import Conflict, LostLeadership, OperatorError, Transient
 from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.intake import Connection, Intake, intake_mac, make_key, read_key
 from quorate_operator.store.log import PostgresStore
@@ -150,6 +151,18 @@ async def test_back_pressure(store: PostgresStore, connection: Connection) -> No
     await put(connection, draft("c"), chain="mesh/other")
     await store.log.drain(CHAIN)
     await put(connection, draft("b"))
+
+
+async def test_a_stopped_chain(store: PostgresStore, connection: Connection) -> None:
+    """Nothing is taken in for a chain in quarantine, not even beside what waits too long; other chains go on."""
+    hour_ago = time.time_ns() // 1000 - 3_600_000_000
+    await put(connection, draft("a", timestamp=hour_ago), clock=lambda: hour_ago)
+    await store.log.stop(CHAIN, Finding(Cause.SPLIT_VIEW, "told by hand", {}))
+    with pytest.raises(Transient, match="ChainQuarantined") as refused:
+        await put(connection, draft("b"))
+    assert refused.value.retry_after == 60
+    await connection.rollback()
+    await put(connection, draft("c"), chain="mesh/other")
 
 
 async def test_only_the_leader_drains(store: PostgresStore, connection: Connection, postgres_dsn: str) -> None:

@@ -20,12 +20,20 @@ from quorate.audit.record import (
     record_prefix,
 )
 from quorate.canonical import digest_of_bytes
-from quorate_operator.errors import Stalled
+from quorate_operator.errors import Stalled, Transient
 from quorate_operator.store.recorded import Recorded
 
 TOLERANCE_MICROS = 300 * 1_000_000
 """How far an event's time may be from its intake (audit.md, 5)."""
 MAX_SUBJECT_KEY_BYTES = 512
+QUARANTINE_SECONDS = 60.0
+"""After how long an append to a chain in quarantine may be tried again."""
+
+
+def quarantined(message: str) -> Transient:
+    """The stable error of audit.md, 9."""
+    rule = "nothing is recorded until it is resumed: `quorate audit quarantine show`"
+    return Transient("ChainQuarantined", f"{message}; {rule}", retry_after=QUARANTINE_SECONDS)
 
 
 def now_micros() -> int:

@@ -23,7 +23,7 @@ from quorate.audit.entry import Draft, parse_timestamp
 from quorate.audit.erasure import Erasable
 from quorate_operator.errors import Conflict, Stalled, Transient
 from quorate_operator.store import statements as sql
-from quorate_operator.store.batch import Item, check_time, item_of, now_micros
+from quorate_operator.store.batch import Item, check_time, item_of, now_micros, quarantined
 from quorate_operator.store.payload import placed
 
 KEY_FILE = "intake.key"
@@ -102,7 +102,7 @@ class Intake:
         Raises:
             Stalled: `EntryRefused` (content, size or time rule), `ContentCorrupt`.
             Conflict: the entry was taken in or recorded already, so the change was made before: gather again.
-            Transient: `LogBusy`, the sealer is too far behind.
+            Transient: `LogBusy`, the sealer is too far behind; `ChainQuarantined`, as an append.
         """
         now = self._clock()
         item = item_of(draft)
@@ -118,11 +118,14 @@ class Intake:
         return item.entry_id
 
     async def _check_age(self, connection: Connection, chain: str, now: int) -> None:
-        """Back-pressure; looked at now and then, as a look costs as much as the entry."""
+        """Back-pressure, and whether the chain is stopped; looked at now and then: it costs as much as the entry."""
         if 0 <= now - self._looked.get(chain, -_LOOK_MICROS) < _LOOK_MICROS:
             return
-        oldest = await (await connection.execute(sql.OLDEST, (chain,), binary=True)).fetchone()
-        if oldest is not None and oldest[0] < now - self._max_age:
+        found = await (await connection.execute(sql.OLDEST, (chain, chain), binary=True)).fetchone()
+        oldest, stopped = found or (None, None)
+        if stopped is not None:
+            raise quarantined(f"chain {chain} is in quarantine {stopped}")
+        if oldest is not None and oldest < now - self._max_age:
             age = f"more than {self._max_age / 1e6:g} s"
             raise Transient("LogBusy", f"the oldest entry that waits for chain {chain} is {age} old", retry_after=1.0)
         self._looked[chain] = now

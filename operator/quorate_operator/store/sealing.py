@@ -16,7 +16,7 @@ from quorate.audit.quarantine import Cause, Finding
 from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
 from quorate_operator.store import statements as sql
 from quorate_operator.store.arrays import bigint_array, bytea_array, uuid_array
-from quorate_operator.store.batch import Batch, Head, now_micros
+from quorate_operator.store.batch import Batch, Head, now_micros, quarantined
 from quorate_operator.store.intake import Waiting, judged
 from quorate_operator.store.lookup import key_bytes, last_ids, recorded_or_pruned
 from quorate_operator.store.meter import Meter
@@ -27,8 +27,6 @@ from quorate_operator.store.sealer import MAX_BATCH, Pending, Placed
 from quorate_operator.store.tiles import Edge, FullTile, read_edge
 
 _log = logging.getLogger(__name__)
-QUARANTINE_SECONDS = 60.0
-"""After how long an append to a chain in quarantine may be tried again."""
 
 
 @dataclass
@@ -321,9 +319,3 @@ def refusal(error: psycopg.Error) -> OperatorError | None:
     if error.sqlstate in ("QU002", "QU004", "QU005", "QU006", "23505"):
         return Transient("Conflict", f"the log changed meanwhile: {said}")
     return None
-
-
-def quarantined(message: str) -> Transient:
-    """The stable error of audit.md, 9."""
-    rule = "nothing is recorded until it is resumed: `quorate audit quarantine show`"
-    return Transient("ChainQuarantined", f"{message}; {rule}", retry_after=QUARANTINE_SECONDS)

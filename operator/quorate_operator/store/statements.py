@@ -82,7 +82,10 @@ ERASABLE = "SELECT digest, salt, bytes FROM quorate.audit_content WHERE entry_id
 PUT_INTAKE = """
 INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac) VALUES (%s, %s, %b, %s, %b)
 """
-OLDEST = "SELECT intake_at FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT 1"
+OLDEST = """
+SELECT (SELECT intake_at FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT 1),
+    (SELECT quarantine FROM quorate.chain_head WHERE chain_id = %s)
+"""
 WAITING = """
 SELECT pos, entry_id, intake_at, content, hmac FROM quorate.audit_intake WHERE chain_id = %s AND pos >= %s
 ORDER BY pos LIMIT %s

@@ -180,7 +180,7 @@ def reading(dsn: str) -> Iterator[Reader]:
 
     Raises:
         Transient: `DatabaseUnavailable`, it does not answer.
-        Stalled: `ForeignDatabase`, `SchemaOld`, `SchemaNewer`, `SchemaChanged`, `ReadDenied`.
+        Stalled: `ForeignDatabase`, `SchemaOlder`, `SchemaNewer`, `SchemaChanged`, `ReadDenied`.
     """
     try:
         with psycopg.connect(dsn, connect_timeout=10, application_name="quorate audit") as connection:
@@ -206,6 +206,6 @@ def _check_ours(connection: "psycopg.Connection[Any]") -> None:
     done = check_schema([(int(version), str(digest)) for version, digest in rows])
     if done < len(migrations()):
         raise Stalled(
-            "SchemaOld",
+            "SchemaOlder",
             f"the database has schema version {done}, this Quorate needs {len(migrations())}: the operator migrates it",
         )
