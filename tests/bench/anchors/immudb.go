@@ -6,7 +6,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/codenotary/immudb/embedded/logger"
 	"github.com/codenotary/immudb/embedded/store"
@@ -66,8 +68,14 @@ func openImmudbServer(ctx context.Context, dir string, callers int) (add, func()
 	}
 	var closed atomic.Bool
 	append := func(ctx context.Context, caller, number int, payload []byte) error {
-		_, err := sessions[caller].VerifiedSet(ctx, fmt.Appendf(nil, "%08d-%08d", caller, number), payload)
-		return err
+		for {
+			_, err := sessions[caller].VerifiedSet(ctx, fmt.Appendf(nil, "%08d-%08d", caller, number), payload)
+			// A server's database takes 30 transactions at once, as it is delivered, and refuses further ones.
+			if err == nil || !strings.Contains(err.Error(), "max concurrency limit exceeded") {
+				return err
+			}
+			time.Sleep(time.Millisecond)
+		}
 	}
 	return append, func() {
 		if closed.CompareAndSwap(false, true) {
