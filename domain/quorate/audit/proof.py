@@ -19,7 +19,7 @@ from quorate.audit.rules import FaultError, StoredEntry, check_entry
 from quorate.canonical import NotCanonicalError, parse_json
 from quorate.identity.vkey import VerifierKey
 
-FORMAT = "quorate.dev/proof/v1"
+FORMAT = "quorate.dev/entry-proof/v1"
 MAX_BUNDLE_BYTES = 2 * MAX_NOTE_BYTES
 MAX_PATH = 63
 _HEADER = "c2sp.org/tlog-proof@v1"

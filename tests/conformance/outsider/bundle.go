@@ -32,7 +32,7 @@ func verifyBundle(o options) (any, error) {
 	if err := decoder.Decode(&b); err != nil {
 		return nil, fmt.Errorf("bundle: %w", err)
 	}
-	if b.Format != "quorate.dev/proof/v1" {
+	if b.Format != "quorate.dev/entry-proof/v1" {
 		return nil, fmt.Errorf("bundle: format %q", b.Format)
 	}
 	record, err := base64.StdEncoding.Strict().DecodeString(b.Record)

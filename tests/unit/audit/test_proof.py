@@ -173,11 +173,11 @@ def test_tlog_proofs_are_written_as_the_public_package_does(proof: TlogProof, te
         b"[]",
         b"{}",
         b'{"format":"quorate.dev/proof/v2","record":"","proof":""}',
-        b'{"format":"quorate.dev/proof/v1","record":""}',
-        b'{"format":"quorate.dev/proof/v1","record":"","proof":"","more":1}',
-        b'{"format":"quorate.dev/proof/v1","record":1,"proof":""}',
-        b'{"format":"quorate.dev/proof/v1","record":"AAA","proof":""}',
-        b'{"format":"quorate.dev/proof/v1","format":"quorate.dev/proof/v1","record":"","proof":""}',
+        b'{"format":"quorate.dev/entry-proof/v1","record":""}',
+        b'{"format":"quorate.dev/entry-proof/v1","record":"","proof":"","more":1}',
+        b'{"format":"quorate.dev/entry-proof/v1","record":1,"proof":""}',
+        b'{"format":"quorate.dev/entry-proof/v1","record":"AAA","proof":""}',
+        b'{"format":"quorate.dev/entry-proof/v1","format":"quorate.dev/proof/v1","record":"","proof":""}',
         b"\xff\xfe",
         b"[" * 100_000,
         b" " * (MAX_BUNDLE_BYTES + 1),
@@ -232,5 +232,5 @@ def test_every_changed_byte_of_the_record_and_path_is_noticed() -> None:
 def test_any_bytes_are_refused_without_a_crash(data: bytes) -> None:
     """Random bytes, also inside a well-formed frame, never prove anything."""
     assert accepted(data) is None
-    frame = {"format": "quorate.dev/proof/v1", "record": base64.b64encode(data).decode(), "proof": GOOD.proof.text()}
+    frame = {"format": "quorate.dev/entry-proof/v1", "record": base64.b64encode(data).decode(), "proof": GOOD.proof.text()}
     assert accepted(json.dumps(frame).encode()) is None
