@@ -11,12 +11,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from quorate.audit.checkpoint import open_checkpoint
+from quorate.audit.checkpoint import open_checkpoint, parse_checkpoint
 from quorate.audit.merkle import verify_inclusion
+from quorate.audit.note import cosign, parse_note, verify_note
 from quorate.audit.record import Record, leaf_hash
 from quorate.audit.verify import Verdict
+from quorate.audit.witness import Cosign, WitnessState, judge, witnesses_of
 from quorate.canonical import digest_of, parse_json
-from quorate.identity.vkey import SignerKey
+from quorate.identity.vkey import COSIGNATURE, SignerKey
 from quorate_operator.archiving import Request
 from quorate_operator.errors import Stalled, Transient
 from quorate_operator.retention import Subprocess
@@ -160,6 +162,33 @@ async def test_what_may_not_be_pruned(store: PostgresStore, dsns: tuple[str, str
     assert [item.number for item in await plan(store.database, CHAIN)] == [0, 1]
     assert [item.end for item in await plan(store.database, CHAIN, below=300)] == [WIDTH]
     assert await plan(store.database, CHAIN, before=1) == []
+
+
+async def test_enough_witnesses(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """Where cosignatures are asked for, only members count, each once; a later checkpoint that lacks them is passed."""
+    witnesses = [SignerKey(f"mesh/{n}", bytes([n]) * 32, COSIGNATURE) for n in range(1, 5)]
+    rules = Rules(RULES.keys, dict(zip((key.verifier for key in witnesses), ["a", "a", "b"], strict=False)), 2)
+    (note,) = await store.log.checkpoints(CHAIN)
+
+    async def look(witness: SignerKey) -> None:
+        """What a witness does that sees the log for the first time."""
+        verdict = judge(WitnessState(CHAIN), note, RULES.keys, [])
+        assert isinstance(verdict, Cosign) and verdict.state.last is not None
+        line = cosign(parse_note(verdict.state.last.note).text, witness, at=7)
+        await store.log.keep_cosignatures(CHAIN, verdict.state.last.size, [line])
+
+    async with keeping(dsns[1], tmp_path) as pruner:
+        for witness in (witnesses[0], witnesses[1], witnesses[3]):
+            await look(witness)
+            with pytest.raises(Stalled, match="and 2 witnesses covers 256 entries"):
+                await pruner.prune(CHAIN, 0, rules)
+        await look(witnesses[2])
+        await fill(store, 700, 800)
+        assert (await pruner.prune(CHAIN, 0, rules)).point.size == WIDTH
+    archive = Archive(tmp_path / CHAIN / f"0-{WIDTH}")
+    archive.verify(RULES.keys)
+    found = verify_note(archive.manifest.checkpoint, rules.keys, rules.witnesses)
+    assert (parse_checkpoint(found.text).size, witnesses_of(found.cosignatures, rules.witnesses)) == (700, 2)
 
 
 async def test_a_chain_in_quarantine_is_not_pruned(
