@@ -100,6 +100,24 @@ async def test_erasure(dsns: tuple[str, str]) -> None:
         await keeper.close()
 
 
+async def test_no_erasure_by_another_entry(dsns: tuple[str, str], postgres: Server, database: str) -> None:
+    """An entry that only happens to name payload and digest, as the payload's own does, tells of no erasure."""
+    app, maint = dsns
+    made = _named(SECRET)
+    async with leading(app) as store:
+        await store.log.append("system", [made], content={SECRET.digest: SECRET})
+    with psycopg.connect(maint) as connection, pytest.raises(psycopg.Error, match="is not in the log"):
+        connection.execute("SELECT quorate.erase(%s, %s)", (made.entry_id, made.entry_id))
+    with (
+        psycopg.connect(postgres.dsn(database, "only_app")) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute(
+            "INSERT INTO quorate.audit_content (digest, entry_id, erased_by) VALUES (%s, %s, %s)",
+            ("sha256:" + "0" * 64, made.entry_id, made.entry_id),
+        )
+
+
 async def test_no_erasure_before_it_is_told(dsns: tuple[str, str]) -> None:
     """Without a leader the erasure waits in the intake; the function refuses it without a sealed entry."""
     async with leading(dsns[0]) as store:

@@ -108,6 +108,21 @@ CREATE FUNCTION quorate.is_recorded(entry uuid) RETURNS boolean LANGUAGE sql STA
     SELECT EXISTS (SELECT FROM quorate.audit_event_id WHERE event_id = entry AND chain_id = 'system')
 $$;
 
+-- Whether an entry of chain `system` tells of an event about a name; `waits`: it may be in the intake still. Any other
+-- entry, whoever names it, tells nothing: who may only execute must not do what the log does not say.
+CREATE FUNCTION quorate.tells(entry uuid, event text, name text, waits boolean) RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT coalesce(bool_or(c.content ->> 'event_type' = event AND c.content #>> '{payload,subject,name}' = name), false)
+    FROM (
+        SELECT substring(e.record FROM 94) FROM quorate.audit_event_id i
+        JOIN quorate.audit_entry e ON e.chain_id = i.chain_id AND e.seq = i.seq
+        WHERE i.event_id = entry AND i.chain_id = 'system'
+        UNION ALL SELECT content FROM quorate.audit_intake WHERE waits AND chain_id = 'system' AND entry_id = entry
+    ) found(bytes) CROSS JOIN LATERAL (SELECT convert_from(found.bytes, 'UTF8')::jsonb AS content) c
+$$;
+CREATE FUNCTION quorate.part_name(step quorate.prune) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT step.chain_id || '/' || step.first_seq || '-' || step.end_seq
+$$;
+
 -- The intent: an entry of chain `system` that waits in the intake of the same transaction, or is sealed already.
 CREATE FUNCTION quorate.prune_begin(chain text, partition_number bigint, place text, who text, entry uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -126,9 +141,8 @@ BEGIN
             'in a chain that is neither system nor in quarantine', partition_number, chain
             USING ERRCODE = 'QP001';
     END IF;
-    IF NOT quorate.is_recorded(entry) AND NOT EXISTS (
-        SELECT FROM quorate.audit_intake WHERE chain_id = 'system' AND entry_id = entry
-    ) THEN
+    IF NOT quorate.tells(entry, 'system.partition.pruning', chain || '/' || partition_number * width || '-' || finish, true)
+    THEN
         RAISE EXCEPTION 'the intent % is not in the log', entry USING ERRCODE = 'QP001';
     END IF;
     INSERT INTO quorate.prune (chain_id, number, first_seq, end_seq, archive, actor, intent)
@@ -147,7 +161,8 @@ DECLARE
     following bytea;
 BEGIN
     SELECT * INTO step FROM quorate.prune WHERE chain_id = chain AND number = partition_number FOR UPDATE;
-    IF step.state IS DISTINCT FROM 'exporting' OR NOT quorate.is_recorded(step.intent) OR EXISTS (
+    IF step.state IS DISTINCT FROM 'exporting'
+       OR NOT quorate.tells(step.intent, 'system.partition.pruning', quorate.part_name(step), false) OR EXISTS (
         SELECT FROM quorate.chain_head WHERE chain_id = chain AND quarantine IS NOT NULL
     ) THEN
         RAISE EXCEPTION 'partition % of chain % may not be detached: its intent must be sealed, the chain not in '
@@ -191,10 +206,9 @@ END $$;
 CREATE FUNCTION quorate.prune_finish(chain text, partition_number bigint, entry uuid) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-    UPDATE quorate.prune SET state = 'done', completion = entry
-    WHERE chain_id = chain AND number = partition_number AND state = 'dropped' AND (quorate.is_recorded(entry) OR EXISTS (
-        SELECT FROM quorate.audit_intake WHERE chain_id = 'system' AND entry_id = entry
-    ));
+    UPDATE quorate.prune p SET state = 'done', completion = entry
+    WHERE p.chain_id = chain AND p.number = partition_number AND p.state = 'dropped'
+        AND quorate.tells(entry, 'system.partition.pruned', quorate.part_name(p), true);
     IF NOT FOUND THEN
         RAISE EXCEPTION 'partition % of chain % is not dropped, or its completion % is not in the log',
             partition_number, chain, entry USING ERRCODE = 'QP001';
@@ -247,7 +261,7 @@ BEGIN
     SELECT e.record INTO saying FROM quorate.audit_event_id i
     JOIN quorate.audit_entry e ON e.chain_id = i.chain_id AND e.seq = i.seq
     WHERE i.event_id = told AND i.chain_id = 'system';
-    IF saying IS NULL OR position(convert_to(entry::text, 'UTF8') IN saying) = 0 OR EXISTS (
+    IF saying IS NULL OR NOT quorate.tells(told, 'system.content.erased', entry::text, false) OR EXISTS (
         SELECT FROM quorate.audit_content c
         WHERE c.entry_id = entry AND position(convert_to(c.digest, 'UTF8') IN saying) = 0
     ) OR NOT EXISTS (SELECT FROM quorate.audit_event_id WHERE event_id = entry) THEN
@@ -271,5 +285,6 @@ GRANT SELECT ON quorate.prune, quorate.audit_kept TO quorate_app, quorate_sealer
 GRANT SELECT ON quorate.audit_content TO quorate_app, quorate_sealer, quorate_maint;
 -- Auditors see that something is there or was erased, not what it is.
 GRANT SELECT (digest, entry_id, erased_by) ON quorate.audit_content TO quorate_read;
-GRANT INSERT ON quorate.audit_content TO quorate_app, quorate_sealer;
+-- Not `erased_by`: a tombstone is what erase() leaves, nobody puts one in the place of bytes that are still to come.
+GRANT INSERT (digest, entry_id, salt, bytes) ON quorate.audit_content TO quorate_app, quorate_sealer;
 RESET ROLE;
