@@ -17,7 +17,7 @@ from quorate.audit.note import cosign, parse_note, verify_note
 from quorate.audit.record import Record, leaf_hash
 from quorate.audit.verify import Verdict
 from quorate.audit.witness import Cosign, WitnessState, judge, witnesses_of
-from quorate.canonical import digest_of, parse_json
+from quorate.canonical import digest_of, digest_of_bytes, parse_json
 from quorate.identity.vkey import COSIGNATURE, SignerKey
 from quorate_operator.archiving import Request
 from quorate_operator.errors import Stalled, Transient
@@ -162,6 +162,20 @@ async def test_what_may_not_be_pruned(store: PostgresStore, dsns: tuple[str, str
     assert [item.number for item in await plan(store.database, CHAIN)] == [0, 1]
     assert [item.end for item in await plan(store.database, CHAIN, below=300)] == [WIDTH]
     assert await plan(store.database, CHAIN, before=1) == []
+
+
+async def test_content_leaves_with_its_entries(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """Bytes that entries name by digest, and those that these name in turn, are copied; what nobody names is not."""
+    inner = b"the rules"
+    outer = b'{"rules":"%s"}' % digest_of_bytes(inner).encode()
+    content = {digest_of_bytes(data): data for data in (inner, outer)}
+    named = replace(observed(700, time.time_ns() // 1000), about=[digest_of_bytes(outer)])
+    await store.log.append(CHAIN, [named], content)
+    await fill(store, 701, 800)
+    async with keeping(dsns[1], tmp_path) as pruner:
+        for number in range(3):
+            await pruner.prune(CHAIN, number, RULES)
+    assert [dict(archive.content()) for archive in find_archives(tmp_path)] == [{}, {}, content]
 
 
 async def test_enough_witnesses(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:

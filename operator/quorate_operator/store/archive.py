@@ -176,7 +176,7 @@ async def write_archive(
     directory = LogDirectory(LocalFiles(work), "")
     await write_view(directory, log, note, first=before.size, end=end, progress=progress)
     exported = await _describe(path, directory, log, read_content, note, before, end)
-    await asyncio.to_thread(_put_in_place, work, path, exported.manifest)
+    await asyncio.to_thread(_put_in_place, directory.files, work, path, exported.manifest)
     return exported
 
 
@@ -260,8 +260,8 @@ async def _write_content(files: Files, read_content: ReadContent, named: set[str
     return written
 
 
-def _put_in_place(work: Path, path: Path, manifest: Manifest) -> None:
-    files = LocalFiles(work)
+def _put_in_place(files: Files, work: Path, path: Path, manifest: Manifest) -> None:
+    files.flush()  # the manifest comes last
     files.write(MANIFEST, manifest.encode())
     files.flush()
     work.rename(path)
