@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "proposal": ("quorate_cli.proposal", "Show a proposal, fetch its evidence, verify it offline."),
     "contract": ("quorate_cli.contract", "Show the contract in force and compare versions."),
     "audit": ("quorate_cli.audit", "Verify the log and search it."),
+    "restore": ("quorate_cli.restore", "After an older database was restored: what the cluster knows beyond the log."),
     "witness": ("quorate_cli.witness", "Cosign a log's checkpoints after checking that it only grows."),
     "doctor": ("quorate_cli.doctor", "Check cluster, rights, database and versions, and say what to do."),
 }

@@ -9,7 +9,7 @@ from quorate_cli.output import CliError, UnreachableError
 from quorate_operator.errors import OperatorError
 
 if TYPE_CHECKING:
-    from quorate_operator.store.log import PostgresLog
+    from quorate_operator.store.log import PostgresLog, PostgresStore
 
 T = TypeVar("T")
 
@@ -17,12 +17,19 @@ T = TypeVar("T")
 @asynccontextmanager
 async def opened(dsn: str) -> "AsyncIterator[PostgresLog]":
     """The log of a database; its schema is checked."""
+    async with opened_store(dsn) as store:
+        yield store.log
+
+
+@asynccontextmanager
+async def opened_store(dsn: str) -> "AsyncIterator[PostgresStore]":
+    """Log and content of a database; its schema is checked."""
     from quorate_operator.store.log import PostgresStore  # noqa: PLC0415 - psycopg is slow to import
 
     store = PostgresStore(dsn, connections=2)
     try:
         await store.open()
-        yield store.log
+        yield store
     finally:
         await store.close()
 
