@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quorate.identity.vkey import COSIGNATURE, SignerKey
 from quorate_cli.main import run
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.payload import erasable
@@ -78,6 +79,9 @@ async def test_prune_and_look(store: PostgresStore, quorate: Call, tmp_path: Pat
     assert (code, f"entries 0…{WIDTH - 1} were pruned, proven by checkpoint" in out) == (5, True), (out, err)
     code, out, err = await quorate("verify", cold, "--log-key", LOG_KEY, "-o", "json")
     assert (code, json.loads(out)["chains"][0]["checked"]) == (0, WIDTH), err
+    asked = ("--witness", SignerKey("w1", bytes(32), COSIGNATURE).verifier, "--require-witnesses", "1")
+    code, out, err = await quorate("verify", cold, "--log-key", LOG_KEY, *asked)
+    assert (code, "cosignatures of 1 given witnesses" in out) == (5, True), (out, err)
     code, out, err = await quorate("verify", "--archive", cold, "--log-key", LOG_KEY, "-o", "json")
     assert {item["chain"]: item["checked"] for item in json.loads(out)["chains"]}[CHAIN] == 600, out
 

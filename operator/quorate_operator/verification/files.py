@@ -67,7 +67,7 @@ class _Folder:
         try:
             end = checkpoint.size if manifest is None else manifest.after.size
             self._scan(verifier, end, checkpoint.size, progress)
-            self._finish(verifier, checkpoint, manifest, keys)
+            self._finish(verifier, checkpoint, manifest, keys, request)
         except TileError as error:
             verifier.fail("record", str(error))
         except ArchiveError as error:
@@ -166,14 +166,22 @@ class _Folder:
                 records = []
 
     def _finish(
-        self, verifier: ChainVerifier, checkpoint: Checkpoint, manifest: Manifest | None, keys: list[VerifierKey]
+        self,
+        verifier: ChainVerifier,
+        checkpoint: Checkpoint,
+        manifest: Manifest | None,
+        keys: list[VerifierKey],
+        request: ChainRequest,
     ) -> None:
         """Compare the end with the checkpoint, whoever signed it, and the partial tiles with what is below them."""
+        if manifest is not None and _is_signed(manifest.checkpoint, keys):
+            witnesses = [parse_verifier_key(key) for key in request.witnesses]
+            verifier.report.witnesses = witnesses_of(verify_note(manifest.checkpoint, keys, witnesses).cosignatures)
         verifier.conclude()
         if verifier.report.fault is not None:
             return
         if manifest is not None:
-            self._archive(verifier, checkpoint, manifest, keys)
+            self._archive(verifier, checkpoint, manifest, keys, request.require_witnesses)
             return
         if verifier.tree.frontier.root() != checkpoint.root:
             verifier.fail("checkpoint", f"the checkpoint of size {checkpoint.size} has another root")
@@ -182,7 +190,7 @@ class _Folder:
                 verifier.fail("merkle", f"{tile.path} does not hold the hashes below it")
 
     def _archive(
-        self, verifier: ChainVerifier, checkpoint: Checkpoint, manifest: Manifest, keys: list[VerifierKey]
+        self, verifier: ChainVerifier, checkpoint: Checkpoint, manifest: Manifest, keys: list[VerifierKey], needed: int
     ) -> None:
         """The end of an archive lies before its checkpoint: a consistency proof leads there."""
         if verifier.point() != manifest.after:
@@ -200,7 +208,8 @@ class _Folder:
         if _is_signed(manifest.checkpoint, keys):
             Archive(self._path).verify(keys)  # its files against their digests
             verifier.report.checkpoints += 1
-            verifier.report.anchored_size = verifier.size
+            if verifier.report.witnesses >= needed:
+                verifier.report.anchored_size = verifier.size
 
 
 def _is_signed(note: str, keys: Sequence[VerifierKey]) -> bool:

@@ -25,7 +25,7 @@ class ChainRequest:
     `keys` are verifier keys of the chain's log, `anchors` signed checkpoints that were kept outside the database.
     `since` restricts the work to what came later: a signed checkpoint (text), or a size, for which the database's own
     signed checkpoint of the largest size not beyond it is used; None verifies everything. `witnesses` are verifier
-    keys whose cosignatures count; fewer than `require_witnesses` of them on the newest checkpoint is a fault.
+    keys whose cosignatures count; a checkpoint with fewer than `require_witnesses` of them is no anchor.
     """
 
     chain_id: str
