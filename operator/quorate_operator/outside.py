@@ -28,6 +28,7 @@ from quorate_operator.store.ports import Log
 
 _log = logging.getLogger(__name__)
 MAX_NOTE_BYTES = 64 * 1024
+"""A larger one, padded by whoever may write to its place, says nothing: as evidence it must fit into the database."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,7 @@ def told_by_objects(objects: Iterable[Obj]) -> list[Told]:
 
 def told_by_leases(leases: Iterable[Obj]) -> list[Told]:
     """The newest notes that witnesses cosigned, and those that they show as evidence of two histories."""
-    told = [(note, where) for note, where in notes_of(leases) if len(note) <= MAX_NOTE_BYTES]
-    return [Told(chain, note, where) for note, where in told if (chain := _origin(note)) is not None]
+    return [Told(chain, note, where) for note, where in notes_of(leases) if (chain := _origin(note)) is not None]
 
 
 def _origin(note: str) -> str | None:
@@ -147,6 +147,8 @@ class Outside:
         found: dict[str, list[tuple[Checkpoint, Told]]] = {}
         for item in dict.fromkeys(told):
             try:
+                if len(item.note.encode(errors="replace")) > MAX_NOTE_BYTES:
+                    raise CheckpointError(f"the note is over {MAX_NOTE_BYTES} bytes")
                 checkpoint = open_checkpoint(item.note, keys[item.chain], origin=item.chain)
             except CheckpointError as error:
                 self._ignore(item, error)

@@ -286,6 +286,14 @@ async def test_what_a_resumption_gave_up_is_no_finding(store: Store) -> None:
     assert set(await outside(store, other, newest).findings()) == {CHAIN}
 
 
+async def test_a_padded_note_says_nothing(store: Store) -> None:
+    """Whoever may write to the publication pads a signed note: it is too large to be evidence, and breaks nothing."""
+    await stopped(store)
+    ahead = Checkpoint(OTHER, 7, bytes(32)).sign(SignerKey(OTHER, SIGNER.seed))
+    padded = f"{ahead}— {chr(34) * 600_000} {encode_base64(bytes(5))}=\n"
+    assert await outside(store, padded).findings() == {}
+
+
 async def test_a_resumption_that_the_log_never_signed_gives_up_nothing(store: Store) -> None:
     """Whoever owns the database may write one, with invented signatures; only who resumed it himself believes it."""
     raised = await stopped(store)
