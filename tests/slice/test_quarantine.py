@@ -1,7 +1,6 @@
 """A chain is stopped when its database lies, and goes on when two people signed: on a real cluster and database."""
 
 import json
-import shutil
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from quorate.audit.quarantine import RAISED, RESUMED
 from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
+from tests.slice.backup import Backup
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
 
 Call = Callable[..., tuple[int, str, str]]
@@ -194,28 +194,13 @@ def system_events(mesh: Sandbox) -> set[str]:
 def test_an_older_database(mesh: Sandbox, quorate: Call, tmp_path: Path) -> None:
     """A copy of the data directory put back is found out at start: nothing is sealed on it until two people signed."""
     fleet = founded(mesh, tmp_path / "fleet")
-    data = mesh.layout.state / "postgres"
-    mesh.stop("operator")
-    mesh.stop("postgres")
-    shutil.copytree(data, tmp_path / "old", symlinks=True)
-    mesh.start("postgres")
-    mesh.wait("postgres")
     before = size_of(mesh, fleet.chain)
-    mesh.start("operator")
+    backup = Backup(mesh, tmp_path)
     fleet.open()
     wait_for("a later checkpoint", lambda: checkpoint(fleet)["status"]["size"] > before, 40)
     lost = checkpoint(fleet)["status"]
 
-    mesh.stop("operator")
-    mesh.stop("postgres")
-    owner = (data.owner(), data.group())
-    shutil.rmtree(data)
-    shutil.move(tmp_path / "old", data)
-    for path in (data, *data.rglob("*")):
-        shutil.chown(path, *owner)
-    mesh.start("postgres")
-    mesh.wait("postgres")
-    mesh.start("operator")
+    backup.put_back()
     wait_for("the quarantine", lambda: ready(fleet) == ("False", "ChainQuarantined"), 60)
     assert checkpoint(fleet)["status"]["quarantine"]["cause"] == "DatabaseBehind"
     assert size_of(mesh, fleet.chain) == before

@@ -1,5 +1,6 @@
 """Witnesses as processes of their own, with the rights of their nodes, against a real hub."""
 
+import json
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from quorate_cli.main import run
 from quorate_cli.place import READER, connect
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_operator.kube.resources import CONFLICT_ANNOTATION, COSIGNED_ANNOTATION, HEARTBEAT_LABEL
+from tests.slice.backup import Backup
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
 
 HUB_A = "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01"
@@ -112,6 +114,11 @@ class Watched(Fleet):
         arguments += ["--log-key", str(self.log_key.verifier), "--require-witnesses", str(len(witnesses))]
         keys = [argument for key in witnesses for argument in ("--witness", key)]
         return run(["audit", "verify", *arguments, *keys])
+
+    def restore_check(self, *more: str) -> int:
+        """Exit code of `quorate restore check` for the fleet."""
+        place = ["--kubeconfig", str(self.sandbox.kubeconfig), "--dsn", self.sandbox.dsn(READER)]
+        return run(["restore", "check", "--domain", self.name, *place, *more])
 
     def show(self, note: str, consistency: Consistency | None = None) -> None:
         """Replace what the hub shows; its operator must be stopped."""
@@ -225,6 +232,55 @@ def test_a_database_that_went_back_is_stopped_by_what_a_witness_saw(fleet: Watch
         fleet.cluster.apply({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta})
     status = fleet.ready("ChainQuarantined", 90)
     assert status["quarantine"]["cause"] == "DatabaseBehind"
+
+
+def test_a_restored_database_is_witnessed_again(
+    fleet: Watched, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After two people resumed an older database its witness refuses until it is reset; then all is as before."""
+    fleet.demand(1)
+    assert fleet.once("witness-a") == 0
+    before = fleet.ready("Ready")["size"]
+    backup = Backup(fleet.sandbox, tmp_path)
+    fleet.open()
+    wait_for("growth", lambda: _grown(fleet, before), 40)
+    assert fleet.once("witness-a") == 0
+    lost = fleet.ready("Ready")
+    backup.put_back()
+    status = fleet.ready("ChainQuarantined")
+    assert status["quarantine"]["cause"] == "DatabaseBehind"
+    assert fleet.restore_check("--apply") == 1, "a stopped chain is left alone"
+
+    for signer, *more in (("alice", "--finding", "last night's backup"), ("bob",)):
+        key = str(fleet.folder / "keys" / f"{signer}.key")
+        arguments = ["audit", "quarantine", "resume", fleet.chain, "--key", key, "-n", "default", *more]
+        assert run([*arguments, "--kubeconfig", str(fleet.sandbox.kubeconfig)]) == 0
+    status = fleet.ready("WitnessesMissing")
+    assert "quarantine" not in status and status["note"] != lost["note"]
+    assert fleet.once("witness-a") in (1, 4), "an older view, or another one of the same size"
+    shown = fleet.lease("witness-a")["metadata"]["annotations"][COSIGNED_ANNOTATION]
+    assert parse_note(shown).text == parse_note(lost["note"]).text, "it keeps to what it saw"
+
+    capsys.readouterr()
+    assert fleet.restore_check("-o", "json") == 1
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["kind"], row["state"], row["chain"]) == ("GovernanceProposal", "ready", fleet.chain)
+    assert "opened anew" in row["follows"] and row["missing"][0].startswith("entry ")
+    assert condition(fleet.get("GovernanceProposal"), "Ready")[1] == "LogBehind"
+    assert fleet.restore_check("--apply") == 0
+    wait_for("the opening", lambda: condition(fleet.get("GovernanceProposal"), "Accepted")[0] == "True")
+    assert fleet.restore_check() == 0
+
+    reset = ["witness", "reset", fleet.chain, "--state", str(fleet.folder / "witness-a")]
+    assert run([*reset, "--reason", "resumed after quarantine 1: last night's backup"]) == 0
+    wait_for("its cosignature of the new epoch", lambda: fleet.once("witness-a") == 0 and _is_ready(fleet), 60)
+    status = fleet.ready("Ready")
+    assert fleet.cosigners(status["note"]) == {"example-mesh/witness-a-log"}
+    assert fleet.verified(status["note"], str(fleet.witness_key("witness-a"))) == 0
+
+
+def _is_ready(fleet: Watched) -> bool:
+    return condition(fleet.checkpoint(), "Ready")[0] == "True"
 
 
 def test_a_witness_stays_in_its_namespace(fleet: Watched) -> None:
