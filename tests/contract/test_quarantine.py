@@ -288,8 +288,8 @@ async def test_what_a_resumption_gave_up_is_no_finding(store: Store) -> None:
 
 async def test_a_padded_note_says_nothing(store: Store) -> None:
     """Whoever may write to the publication pads a signed note: it is too large to be evidence, and breaks nothing."""
-    await stopped(store)
-    ahead = Checkpoint(OTHER, 7, bytes(32)).sign(SignerKey(OTHER, SIGNER.seed))
+    ahead = Checkpoint(CHAIN, 7, bytes(32)).sign(SIGNER)
+    assert set(await outside(store, ahead).findings()) == {CHAIN}
     padded = f"{ahead}— {chr(34) * 600_000} {encode_base64(bytes(5))}=\n"
     assert await outside(store, padded).findings() == {}
 
