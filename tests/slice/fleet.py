@@ -60,11 +60,17 @@ class Fleet:
     """
 
     def __init__(
-        self, sandbox: Sandbox, folder: Path, *, change: Callable[[Obj], None] = lambda spec: None, **voting: Any
+        self,
+        sandbox: Sandbox,
+        folder: Path,
+        *,
+        name: str = "",
+        change: Callable[[Obj], None] = lambda spec: None,
+        **voting: Any,
     ) -> None:
         self.sandbox, self.cluster, self.folder = sandbox, sandbox.admin(), folder
         tag = uuid.uuid4().hex[:8]
-        self.name, self.contract_name, self.proposal_name = f"fleet-{tag}", f"rules-{tag}", f"raise-{tag}"
+        self.name, self.contract_name, self.proposal_name = name or f"fleet-{tag}", f"rules-{tag}", f"raise-{tag}"
         self.namespace = "default"
         shutil.copytree(EXAMPLES, folder)
         self.contract = read_document(folder / "contract.yaml")
