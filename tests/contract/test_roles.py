@@ -93,3 +93,26 @@ def test_content_has_its_digest(postgres: Server, database: str) -> None:
     """The database itself refuses bytes under another digest."""
     statement = "INSERT INTO quorate.content VALUES ('sha256:' || repeat('0', 64), 'x')"
     assert "check constraint" in _refused(postgres.dsn(database, "operator"), statement)
+
+
+def test_nobody_stands_before_the_queue(postgres: Server, database: str) -> None:
+    """Who takes entries in does not choose their place: before the first one nobody would ever look."""
+    statement = (
+        "INSERT INTO quorate.audit_intake (pos, chain_id, entry_id, content, intake_at, hmac) OVERRIDING SYSTEM VALUE "
+        "VALUES (-1, 'mesh/x', gen_random_uuid(), '', 0, decode(repeat('00', 32), 'hex'))"
+    )
+    assert "permission denied" in _refused(postgres.dsn(database, "only_app"), statement)
+
+
+def test_functions_with_the_owners_rights(postgres: Server, database: str) -> None:
+    """Each is for named roles only, finds nothing but what it names, and lets no caller choose where names lead."""
+    with psycopg.connect(postgres.dsn(database)) as connection:
+        rows = connection.execute(
+            "SELECT p.oid::regprocedure::text, p.proconfig, p.prorettype = 'trigger'::regtype,"
+            " EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE a.grantee = 0)"
+            " FROM pg_proc p WHERE p.prosecdef AND p.pronamespace = 'quorate'::regnamespace"
+        ).fetchall()
+    assert len(rows) >= 12
+    for name, settings, fires, public in rows:
+        assert "search_path=pg_catalog, pg_temp" in (settings or []), name
+        assert fires or not public, name

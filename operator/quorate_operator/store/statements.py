@@ -57,14 +57,6 @@ SELECT epoch, size, chain_hash, frontier, sealed_at, quarantine FROM quorate.cha
 ENTRIES = """
 SELECT seq, record FROM quorate.audit_entry WHERE chain_id = %s AND seq >= %s AND seq < %s ORDER BY seq LIMIT 2000
 """
-RECORDS = "SELECT record FROM quorate.audit_entry WHERE chain_id = %s AND seq >= %s AND seq < %s ORDER BY seq"
-TILES = """
-SELECT t.level, t.number, t.hashes FROM unnest(%s::int[], %s::bigint[]) AS u(level, number)
-JOIN quorate.merkle_tile t ON t.chain_id = %s AND t.level = u.level AND t.number = u.number
-"""
-TILE_ROOTS = """
-SELECT root FROM quorate.merkle_tile WHERE chain_id = %s AND level = %s AND number >= %s AND number < %s ORDER BY number
-"""
 CHECKPOINT_AT = "SELECT note FROM quorate.checkpoint WHERE chain_id = %s AND size = %s AND signer = %s"
 INSERT_CHECKPOINT = """
 INSERT INTO quorate.checkpoint (chain_id, size, signer, note) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING

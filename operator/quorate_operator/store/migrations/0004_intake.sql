@@ -9,6 +9,9 @@ ALTER TABLE quorate.audit_intake
     -- A queue: without this its dead rows pile up where every look at the oldest row begins.
     SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000);
 CREATE INDEX audit_intake_oldest ON quorate.audit_intake (chain_id, pos);
+-- Not `pos`: whoever chose it could stand before the queue for ever, where nobody looks.
+REVOKE INSERT ON quorate.audit_intake FROM quorate_app;
+GRANT INSERT (chain_id, entry_id, content, intake_at, hmac) ON quorate.audit_intake TO quorate_app;
 -- SELECT … FOR UPDATE asks for the right to update some column; the trigger below lets nobody do it.
 GRANT UPDATE (pos) ON quorate.audit_intake TO quorate_sealer;
 
