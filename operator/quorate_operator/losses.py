@@ -142,6 +142,7 @@ async def _held(objects: Sequence[Obj], log: Log, content: Content) -> _Held:
     }
     versions = {name: await _own(log, name) for name in contracts}
     digests = {entry.detail["digest"] for items in (*accepted.values(), *versions.values()) for entry in items}
+    digests |= {digest for digest in proposals if _is_opened(last.get(str(digest)))}
     return _Held(
         chains,
         {head.chain_id: head.size for head in heads},
@@ -168,6 +169,11 @@ def _proposal(obj: Obj) -> str | None:
     if obj["kind"] == "Vote":
         return str(obj["spec"]["proposal"]["digest"])
     return (obj.get("status") or {}).get("digest")
+
+
+def _is_opened(last: Recorded | None) -> bool:
+    """Whether a proposal with this last entry was opened."""
+    return last is not None and last.event_type != EventType.REFUSED
 
 
 def _domain(obj: Obj, held: _Held) -> str:
@@ -232,6 +238,9 @@ def _without_bytes(obj: Obj, chain: str, held: _Held) -> str | None:
     elif obj["kind"] == "DynamicContract":
         head = held.heads.get(_contract_id(obj))
         digests = [] if head is None or head.event_type == GENESIS else [head.detail["digest"]]
+    elif obj["kind"] == "GovernanceProposal":
+        digest = str(_proposal(obj))
+        digests = [digest] if _is_opened(held.heads.get(digest)) else []
     else:
         digests = []
     return next((digest for digest in digests if digest not in held.content), None)
@@ -273,7 +282,7 @@ def _of_attestation(obj: Obj, _: str, __: _Held) -> str:
 
 def _of_vote(obj: Obj, _: str, held: _Held) -> str:
     last = held.heads.get(str(_proposal(obj)))
-    if last is None or last.event_type == EventType.REFUSED:
+    if last is None or not _is_opened(last):
         return "it waits until its proposal is opened again, and is then recorded anew"
     if last.event_type != EventType.OPENED:
         return f"the log has {last.event_type} without it: TooLate, unless that still takes votes"
@@ -285,7 +294,7 @@ def _of_vote(obj: Obj, _: str, held: _Held) -> str:
 
 def _of_proposal(obj: Obj, _: str, held: _Held) -> str:
     last, status = held.heads.get(str(_proposal(obj))), obj["status"]
-    if last is None or last.event_type == EventType.REFUSED:
+    if last is None or not _is_opened(last):
         text = "it is opened anew, with a new voting period, if its base is still in force (else StaleBase)"
     else:
         text = f"it goes on from {last.event_type}: what came later is decided anew from the votes"

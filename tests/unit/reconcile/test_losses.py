@@ -184,9 +184,15 @@ async def test_a_chain_that_was_never_stopped(town: Town) -> None:
 
 async def test_lost_bytes_are_not_cleared(town: Town) -> None:
     """Content that the log names and the database lacks is put back from a copy; clearing would mend nothing."""
-    await voted(town, await opened(town))
-    digest = town.status(town.contract)["inForce"]["digest"]
-    del town.shared.content[digest]
-    (found,) = await lost(town)
-    assert (found.key, found.state, found.names) == (town.contract, State.NOT_CLEARED, (f"content {digest}",))
-    assert digest.removeprefix("sha256:") in found.follows
+    proposal = await voted(town, await opened(town))
+    digests = {
+        town.domain: town.status(town.domain)["accepted"]["digest"],
+        town.contract: town.status(town.contract)["inForce"]["digest"],
+        proposal: town.status(proposal)["digest"],
+    }
+    for key, digest in digests.items():
+        kept = town.shared.content.pop(digest)
+        (found,) = await lost(town)
+        assert (found.key, found.state, found.names) == (key, State.NOT_CLEARED, (f"content {digest}",))
+        assert digest.removeprefix("sha256:") in found.follows
+        town.shared.content[digest] = kept
