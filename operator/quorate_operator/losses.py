@@ -99,11 +99,9 @@ class _Held:
         own = [item for item in self.quarantines if item.chain_id == self.chains.get(domain)]
         if any(item.resumed_at is None for item in own):
             return State.STOPPED
-        if not own:
-            return State.NOT_STOPPED
         if obj["kind"] != "TrustDomain" and self.written.get(domain, 0) > self.revision(domain):
             return State.DOMAIN_FIRST
-        return State.READY
+        return State.READY if own else State.NOT_STOPPED
 
 
 async def losses(objects: Sequence[Obj], log: Log, content: Content, *, domain: str | None = None) -> list[Loss]:

@@ -175,11 +175,14 @@ async def test_a_lost_revision_that_nobody_signed_stays_lost(town: Town) -> None
 async def test_a_chain_that_was_never_stopped(town: Town) -> None:
     """Where no quarantine noticed the loss, nobody has signed that the chain goes on: that is told apart."""
     backup = copy.deepcopy(town.shared)
-    await opened(town)
+    proposal = await opened(town)
     town.shared = backup
     await town.restart()
     assert states(await lost(town)) == {State.NOT_STOPPED}
     assert await lost(town, "other") == [] and len(await lost(town, "fleet")) == 1
+    spec = town.server.objects[town.domain]["spec"]
+    town.apply("TrustDomain", "fleet", {**spec, "revision": 2})
+    assert [(loss.key, loss.state) for loss in await lost(town)] == [(proposal, State.DOMAIN_FIRST)]
 
 
 async def test_lost_bytes_are_not_cleared(town: Town) -> None:
