@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,13 @@ async def test_prune_and_look(store: PostgresStore, quorate: Call, tmp_path: Pat
     assert (code, "cosignatures of 1 given witnesses" in out) == (5, True), (out, err)
     code, out, err = await quorate("verify", "--archive", cold, "--log-key", LOG_KEY, "-o", "json")
     assert {item["chain"]: item["checked"] for item in json.loads(out)["chains"]}[CHAIN] == 600, out
+    # What is verified is the archive that the manifest stands in, not another one below it.
+    hollow = tmp_path / "hollow"
+    (archive,) = (cold / CHAIN).iterdir()
+    shutil.copytree(archive, hollow / "inner")
+    shutil.copy(archive / "manifest.json", hollow)
+    code, out, err = await quorate("verify", "--archive", hollow, "--log-key", LOG_KEY)
+    assert (code, "the checkpoint cannot be read" in out) == (4, True), (out, err)
 
 
 async def test_restore(

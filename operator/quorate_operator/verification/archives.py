@@ -6,7 +6,7 @@ from pathlib import Path
 from quorate.audit.archive import MANIFEST, ArchiveError, Point
 from quorate.audit.verify import ChainReport
 from quorate_operator.store.archive import Archive
-from quorate_operator.verification.files import Terms, verify_directory
+from quorate_operator.verification.files import Terms, verify_here
 
 
 def verify_before(
@@ -30,7 +30,7 @@ def verify_before(
         manifest = archive.manifest
         if manifest.before.size != (0 if reached is None else reached.size):
             continue
-        (found,) = verify_directory(place, terms, progress)
+        found = verify_here(place, terms, progress)
         if found.fault is not None:
             report.fault = found.fault
             return

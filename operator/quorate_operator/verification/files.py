@@ -45,6 +45,11 @@ def verify_directory(path: Path, terms: Terms, progress: Callable[[int, int], No
     return [_Folder(directory, path, terms).verify(progress) for directory in find(LocalFiles(path))]
 
 
+def verify_here(path: Path, terms: Terms, progress: Callable[[int, int], None] | None = None) -> ChainReport:
+    """Verify the log or archive in a directory itself, whatever is below it; errors as of `verify_directory`."""
+    return _Folder(LogDirectory(LocalFiles(path), ""), path, terms).verify(progress)
+
+
 class _Folder:
     """One chain's directory."""
 
