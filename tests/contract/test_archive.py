@@ -26,6 +26,7 @@ from quorate_operator.store.archive import Archive, find_archives
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.prune import STEPS, Rules, plan, stored_prunes
 from quorate_operator.verification import ChainRequest, verify_database
+from quorate_operator.verification.database import reading
 from tests.contract.archiving import CHAIN, KEY, RULES, SIGNER, WIDTH, fill, keeping, leading, narrow, observed
 from tests.contract.server import Server
 
@@ -228,6 +229,16 @@ async def test_a_reader_in_the_way(store: PostgresStore, dsns: tuple[str, str], 
             with pytest.raises(Transient) as busy:
                 await pruner.prune(CHAIN, 0, RULES)
             assert busy.value.reason == "PruneBusy"
+        assert (await pruner.prune(CHAIN, 0, RULES)).point.size == WIDTH
+
+
+async def test_a_verification_in_the_way(store: PostgresStore, dsns: tuple[str, str], tmp_path: Path) -> None:
+    """What a snapshot holds stays until its reader is done, even before it read any entry: nothing looks tampered."""
+    async with keeping(dsns[1], tmp_path) as pruner:
+        with reading(dsns[0]) as reader:
+            with pytest.raises(Transient, match="PruneBusy"):
+                await pruner.prune(CHAIN, 0, RULES)
+            assert reader.pruned(CHAIN) is None and len(list(reader.entries(CHAIN))) == 700
         assert (await pruner.prune(CHAIN, 0, RULES)).point.size == WIDTH
 
 

@@ -69,6 +69,8 @@ _INTAKE = """
 SELECT (SELECT count(*) FROM quorate.audit_intake WHERE chain_id = %(chain)s),
        (SELECT count(*) FROM quorate.audit_intake_refused WHERE chain_id = %(chain)s)
 """
+# Before the snapshot, as what is pruned after it would be missing in it: which partitions there are is no part of it.
+_HOLD = "LOCK TABLE ONLY quorate.audit_entry IN ACCESS SHARE MODE"
 _PAGES = "SELECT pg_relation_size(%s::regclass) / current_setting('block_size')::bigint"
 
 
@@ -187,6 +189,8 @@ def reading(dsn: str) -> Iterator[Reader]:
             connection.read_only = True
             connection.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
             _check_ours(connection)
+            connection.rollback()
+            connection.execute(_HOLD)
             yield Reader(connection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise Stalled("ReadDenied", f"this user may not read the log: {_sentence(error)}") from error
