@@ -16,7 +16,7 @@ from quorate.audit.tiles import Tile
 from quorate.audit.verify import StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.errors import Stalled
-from quorate_operator.store.batch import Batch, Head, Row, check_content, items_of, now_micros
+from quorate_operator.store.batch import Batch, Head, Row, check_content, items_of, now_micros, quarantined
 from quorate_operator.store.cosignatures import no_checkpoint
 from quorate_operator.store.payload import place_of, placed
 from quorate_operator.store.ports import Bytes
@@ -24,7 +24,6 @@ from quorate_operator.store.postgres import check_term
 from quorate_operator.store.proofs import TileProofs
 from quorate_operator.store.recorded import Recorded
 from quorate_operator.store.resume import not_quarantined
-from quorate_operator.store.sealing import quarantined
 
 
 class Shared:
