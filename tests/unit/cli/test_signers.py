@@ -12,6 +12,7 @@ from quorate.identity import ed25519
 from quorate_cli.keys import Purpose, make_key
 from quorate_cli.output import BadInputError, CliError, UnreachableError
 from quorate_cli.signers import open_signer
+from quorate_operator.store.intake import read_key
 from tests.unit.cli.conftest import Quorate
 
 RFC8032_SEED = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
@@ -73,7 +74,7 @@ def test_without_an_agent_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch, 
         open_signer("agent:alice")
 
 
-@pytest.mark.parametrize("purpose", list(Purpose))
+@pytest.mark.parametrize("purpose", [item for item in Purpose if item is not Purpose.INTAKE])
 def test_made_keys_are_private_and_sign(tmp_path: Path, purpose: Purpose) -> None:
     """Every purpose gives a file of mode 0600 whose signatures verify; neither description nor repr shows it."""
     made = make_key("mesh/fleet", purpose, tmp_path)
@@ -83,6 +84,14 @@ def test_made_keys_are_private_and_sign(tmp_path: Path, purpose: Purpose) -> Non
     assert ed25519.verify(signer.public_key, b"m", signer.sign(b"m"))
     assert path.with_suffix(".pub").read_text().strip() == made["publicKey"]
     assert path.read_text().strip() not in str(made) + repr(signer)
+
+
+def test_the_intake_key_is_the_one_that_the_operator_reads(tmp_path: Path) -> None:
+    """It has no public half, mode 0600, and one name."""
+    made = make_key("intake", Purpose.INTAKE, tmp_path)
+    assert made["publicKey"] is None and read_key(tmp_path).hex() == Path(made["file"]).read_text().strip()
+    with pytest.raises(BadInputError, match="the intake key is called intake"):
+        make_key("other", Purpose.INTAKE, tmp_path)
 
 
 def test_keygen_never_overwrites(quorate: Quorate, tmp_path: Path) -> None:
