@@ -209,7 +209,8 @@ class Operator:
             planner.mark(view.by("GovernanceProposal", "domain", chain.partition("/")[2]))
 
         before = custody.before_checkpoint
-        return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed, before)
+        hurry = custody.resumptions.resumed
+        return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed, before, hurry)
 
     def _publication(self, store: Store, custody: "Custody") -> "Publication | None":
         from quorate_operator.publication import Publication  # noqa: PLC0415 - see _import_early

@@ -5,6 +5,7 @@ or rotated while the operator runs. A chain without a key stays UNANCHORED, whic
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Container
 from pathlib import Path
@@ -45,6 +46,7 @@ class Checkpoints:
         seconds: between two turns.
         signed: hears of the chain.
         before: looks whether all is well before each turn, and says which chains are stopped: those are not signed.
+        hurry: set where a turn may not wait: after a resumption, which the outside learns of by a checkpoint alone.
     """
 
     def __init__(
@@ -54,12 +56,14 @@ class Checkpoints:
         seconds: float,
         signed: Callable[[str], Awaitable[None]],
         before: Callable[[], Awaitable[Container[str]]],
+        hurry: asyncio.Event,
     ) -> None:
         self._log = log
         self._folder = folder
         self._seconds = seconds
         self._signed = signed
         self._before = before
+        self._hurry = hurry
         self._sizes: dict[str, int] = {}
         self._keyless: set[str] = set()
 
@@ -70,7 +74,10 @@ class Checkpoints:
             Fatal: leadership was lost.
         """
         while True:
-            await asyncio.sleep(self._seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._seconds):
+                    await self._hurry.wait()
+            self._hurry.clear()
             try:
                 await self.turn()
             except Fatal:

@@ -73,6 +73,8 @@ class Resumptions:
         told: Callable[[str], None],
         refused: dict[str, str],
     ) -> None:
+        self.resumed = asyncio.Event()
+        """Set when a chain goes on: until a checkpoint covers that, the outside still speaks against it."""
         self.refused = refused
         self._context, self._domains, self._quarantines = context, domains, quarantines
         self._engine, self._outside, self._keys, self._told = engine, outside, keys, told
@@ -189,6 +191,7 @@ class Resumptions:
         self.refused.pop(chain, None)
         _log.warning("chain %s goes on in epoch %d", chain, quarantine.epoch + 1, extra={"reason": "Resumed"})
         await self._quarantines.look()
+        self.resumed.set()
         self._told(chain)
 
     def _draft(
