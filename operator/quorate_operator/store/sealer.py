@@ -90,8 +90,7 @@ class Placed:
     def done(self) -> None:
         """It is durable."""
         for pending, outcome in zip(self.pendings, self.outcomes, strict=True):
-            if not pending.future.done():
-                pending.future.set_result(outcome)
+            pending.outcome = outcome
 
 
 class Seal(Protocol):
@@ -190,8 +189,18 @@ class Sealer:
                 self._waiting = 0
                 raise
             else:
-                self._settle(batch, Transient("DatabaseUnavailable", "the sealer gave no outcome"))
+                self._tell(batch)
                 self._refill()
+
+    def _tell(self, batch: Sequence[Pending]) -> None:
+        """Half of the callers hear of it now, half when what those ask next is on its way.
+
+        All at once they would ask again all at once, and for ever: while a batch is written nobody would place the
+        next, and while that is placed nothing would be written.
+        """
+        silent, middle = Transient("DatabaseUnavailable", "the sealer gave no outcome"), (len(batch) + 1) // 2
+        self._settle(batch[:middle], silent)
+        asyncio.get_running_loop().call_soon(self._settle, batch[middle:], silent)
 
     def _failed(self, batch: Sequence[Pending], error: OperatorError) -> None:
         self._withdraw()
