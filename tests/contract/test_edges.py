@@ -112,11 +112,9 @@ async def test_partitions_and_tiles_across_their_boundary(
     bounds = await store.database.read("SELECT count(*) FROM pg_inherits WHERE inhparent = %s::text::regclass",
                                        "quorate.audit_entry")  # fmt: skip
     assert bounds == [(4,)]
-    below = [
-        row[0] for row in await store.database.read(sql.TILE_ROOTS, CHAIN, 0, start // 256 - 255, start // 256 + 1)
-    ]
+    below = [row[0] for row in await store.database.read(TILE_ROOTS, CHAIN, 0, start // 256 - 255, start // 256 + 1)]
     assert below[-1] == root_of([leaf_hash(row.record) for row in rows[:256]])
-    assert await store.database.read(sql.TILE_ROOTS, CHAIN, 1, 15, 16) == [(root_of(below),)]
+    assert await store.database.read(TILE_ROOTS, CHAIN, 1, 15, 16) == [(root_of(below),)]
 
 
 @pytest.mark.parametrize(
