@@ -18,6 +18,10 @@ from quorate_operator.store.postgres import Connection, Database
 from tests.contract.server import Server
 from tests.contract.test_log import CHAIN, draft
 
+TILE_ROOTS = """
+SELECT root FROM quorate.merkle_tile WHERE chain_id = %s AND level = %s AND number >= %s AND number < %s ORDER BY number
+"""
+
 
 class Unsure(Database):
     """A database that loses its answer `times` times, after the commit or before it."""

@@ -232,5 +232,9 @@ def test_every_changed_byte_of_the_record_and_path_is_noticed() -> None:
 def test_any_bytes_are_refused_without_a_crash(data: bytes) -> None:
     """Random bytes, also inside a well-formed frame, never prove anything."""
     assert accepted(data) is None
-    frame = {"format": "quorate.dev/entry-proof/v1", "record": base64.b64encode(data).decode(), "proof": GOOD.proof.text()}
+    frame = {
+        "format": "quorate.dev/entry-proof/v1",
+        "record": base64.b64encode(data).decode(),
+        "proof": GOOD.proof.text(),
+    }
     assert accepted(json.dumps(frame).encode()) is None
