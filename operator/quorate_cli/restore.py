@@ -10,8 +10,8 @@ from quorate_cli.cluster import Cluster, RefusedError
 from quorate_cli.options import Dsn, Kubeconfig, Output, Sandbox
 from quorate_cli.output import Column, ExitCode, Format, emit, tell, warn
 from quorate_cli.place import connect, find_dsn
+from quorate_operator.custody.losses import KINDS, Loss, State, losses
 from quorate_operator.kube.resources import BY_KIND
-from quorate_operator.losses import KINDS, Loss, State, losses
 
 app = typer.Typer(no_args_is_help=True, help="After an older database was restored.")
 _ADVICE = {

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from quorate.api.conditions import Observation
-from quorate_operator.checkpoints import Checkpoints
 from quorate_operator.config import Config
+from quorate_operator.custody.checkpoints import Checkpoints
+from quorate_operator.custody.engine import Subprocess
 from quorate_operator.election import Election
-from quorate_operator.engine import Subprocess
 from quorate_operator.errors import Conflict, Fatal, OperatorError
 from quorate_operator.http import metrics
 from quorate_operator.http.health import Health
@@ -39,13 +39,13 @@ from quorate_operator.selfcheck import check_cluster
 from quorate_operator.view import View
 
 if TYPE_CHECKING:
-    from quorate_operator.custody import Custody
-    from quorate_operator.publication import Publication
-    from quorate_operator.retention import Archived
+    from quorate_operator.custody.custody import Custody
+    from quorate_operator.custody.publication import Publication
+    from quorate_operator.custody.retention import Archived
+    from quorate_operator.custody.verified import Verified
     from quorate_operator.store.drain import Backlog
     from quorate_operator.store.guards import Catalogue
     from quorate_operator.store.ports import Content, Log
-    from quorate_operator.verified import Verified
 
 _log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 8.0
@@ -213,7 +213,7 @@ class Operator:
         return Checkpoints(store.log, self.config.log_keys, self.config.checkpoint_seconds, signed, before, hurry)
 
     def _publication(self, store: Store, custody: "Custody") -> "Publication | None":
-        from quorate_operator.publication import Publication  # noqa: PLC0415 - see _import_early
+        from quorate_operator.custody.publication import Publication  # noqa: PLC0415 - see _import_early
         from quorate_operator.store.files import open_files  # noqa: PLC0415 - as above
 
         if not self.config.publish:
@@ -221,7 +221,7 @@ class Operator:
         return Publication(store.log, open_files(self.config.publish), custody.doubt)
 
     def _custody(self, store: Store, client: Client, view: View) -> "tuple[Context, Custody, dict[str, Archived]]":
-        from quorate_operator.custody import Custody  # noqa: PLC0415 - see _import_early
+        from quorate_operator.custody.custody import Custody  # noqa: PLC0415 - see _import_early
 
         results: dict[str, Verified] = {}
         refused: dict[str, str] = {}
@@ -243,8 +243,8 @@ class Operator:
         health: Health,
         stop: asyncio.Event,
     ) -> None:
+        from quorate_operator.custody.retention import retention_of  # noqa: PLC0415 - as above
         from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _import_early
-        from quorate_operator.retention import retention_of  # noqa: PLC0415 - as above
 
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
         context, custody, archived = self._custody(store, client, view)
@@ -319,8 +319,8 @@ def _import_early() -> None:
     for module in (
         "quorate_operator.handlers.watch",
         "quorate_operator.reconcile.registry",
-        "quorate_operator.custody",
-        "quorate_operator.retention",
+        "quorate_operator.custody.custody",
+        "quorate_operator.custody.retention",
     ):
         loop.run_in_executor(None, importlib.import_module, module)
 

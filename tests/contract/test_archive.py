@@ -19,9 +19,9 @@ from quorate.audit.verify import Verdict
 from quorate.audit.witness import Cosign, WitnessState, judge, witnesses_of
 from quorate.canonical import digest_of, digest_of_bytes, parse_json
 from quorate.identity.vkey import COSIGNATURE, SignerKey
-from quorate_operator.archiving import Request
+from quorate_operator.custody.archiving import Request
+from quorate_operator.custody.retention import Subprocess
 from quorate_operator.errors import Stalled, Transient
-from quorate_operator.retention import Subprocess
 from quorate_operator.store.archive import Archive, find_archives
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.prune import STEPS, Rules, plan, stored_prunes

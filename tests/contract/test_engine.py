@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from quorate_operator.engine import NICENESS, Subprocess
+from quorate_operator.custody.engine import NICENESS, Subprocess
 from quorate_operator.errors import Transient
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.verification.request import ChainRequest

@@ -9,7 +9,7 @@ import pytest
 
 from quorate_cli.database import describe
 from quorate_cli.main import run
-from quorate_operator.catalogue import CatalogueWatch
+from quorate_operator.custody.catalogue import CatalogueWatch
 from quorate_operator.store.intake import read_key
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.migrate import migrations

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from quorate.audit.catalogue import CHANGED, RECORDED, SUBJECT
-from quorate_operator.catalogue import CatalogueWatch
+from quorate_operator.custody.catalogue import CatalogueWatch
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.recorded import Recorded
 from tests.contract.server import Server
@@ -153,7 +153,7 @@ async def test_our_own_partitions_are_no_change(scene: Scene, monkeypatch: pytes
     await watch.turn()
     await scene.watch().turn()
     assert len(await scene.entries()) == 1
-    monkeypatch.setattr("quorate_operator.catalogue.PARTITIONS_SECONDS", 0)
+    monkeypatch.setattr("quorate_operator.custody.catalogue.PARTITIONS_SECONDS", 0)
     for each in (watch, watch, scene.watch()):
         await each.turn()
     assert [each.detail["cause"] for each in await scene.entries()] == ["first", "partitions"]

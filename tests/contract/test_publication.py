@@ -17,8 +17,8 @@ from quorate.audit.note import cosign, parse_note, sign_note
 from quorate.audit.proof import open_bundle, parse_bundle
 from quorate.identity.vkey import COSIGNATURE, SignerKey
 from quorate_cli.main import run
+from quorate_operator.custody.publication import Publication
 from quorate_operator.errors import OperatorError, Stalled, Transient
-from quorate_operator.publication import Publication
 from quorate_operator.store.directory import LogDirectory
 from quorate_operator.store.files import LocalFiles
 from quorate_operator.store.log import PostgresStore

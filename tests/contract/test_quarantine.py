@@ -26,9 +26,9 @@ from quorate.audit.quarantine import (
 from quorate.audit.verify import Verdict
 from quorate.canonical import encode_base64
 from quorate.identity.vkey import SignerKey, VerifierKey
+from quorate_operator.custody.outside import Outside, Told
+from quorate_operator.custody.quarantines import Quarantines
 from quorate_operator.errors import OperatorError, Stalled, Transient
-from quorate_operator.outside import Outside, Told
-from quorate_operator.quarantines import Quarantines
 from quorate_operator.store.log import PostgresStore
 from quorate_operator.store.migrate import create_login, migrate
 from tests.contract.server import Installation, Server

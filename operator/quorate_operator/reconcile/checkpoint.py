@@ -18,13 +18,13 @@ from quorate.audit.quarantine import MAX_MESSAGE, SYSTEM, Quarantine, needs_find
 from quorate.audit.verify import StoredHead, Verdict
 from quorate.canonical import encode_base64, format_time
 from quorate.identity.vkey import VerifierKey
+from quorate_operator.custody.outside import LogKeys, vouches
+from quorate_operator.custody.verified import Verified, condition_of, fields_of, read_result
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
-from quorate_operator.outside import LogKeys, vouches
 from quorate_operator.reconcile.cosignatures import Cosignatures, Witnessed
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
-from quorate_operator.verified import Verified, condition_of, fields_of, read_result
 from quorate_operator.view import View
 
 

@@ -8,13 +8,13 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quorate_operator.custody.quarantines import Quarantines
 from quorate_operator.errors import Conflict, OperatorError, Stalled
 from quorate_operator.kube.client import Client
 from quorate_operator.kube.conditions import failure_status
 from quorate_operator.kube.events import Recorder
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.kube.status import status_patch
-from quorate_operator.quarantines import Quarantines
 from quorate_operator.reconcile.protocol import (
     ApplyChild,
     Command,

@@ -19,10 +19,10 @@ from quorate_operator.view import View
 
 if TYPE_CHECKING:
     from quorate_operator.config import Config
+    from quorate_operator.custody.retention import Archived
+    from quorate_operator.custody.verified import Verified
     from quorate_operator.kube.client import Client
-    from quorate_operator.retention import Archived
     from quorate_operator.store.ports import Content, Draft, Log
-    from quorate_operator.verified import Verified
 
 
 @dataclass(frozen=True, slots=True)

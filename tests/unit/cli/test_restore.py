@@ -6,8 +6,8 @@ import pytest
 
 from quorate_cli.cluster import RefusedError
 from quorate_cli.restore import _clear
+from quorate_operator.custody.losses import Loss, State
 from quorate_operator.kube.resources import Key
-from quorate_operator.losses import Loss, State
 
 
 class _Cluster:

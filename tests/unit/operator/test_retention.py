@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from quorate.identity.vkey import SignerKey, VerifierKey
-from quorate_operator.archiving import Request
 from quorate_operator.config import ConfigError, parse
+from quorate_operator.custody.archiving import Request
+from quorate_operator.custody.retention import Archived, Retention
 from quorate_operator.errors import OperatorError, Stalled
 from quorate_operator.http import metrics
-from quorate_operator.retention import Archived, Retention
 
 CHAIN, DAY = "mesh/acme", 86_400
 KEY = SignerKey(CHAIN, bytes(range(32))).verifier

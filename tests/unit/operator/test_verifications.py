@@ -10,14 +10,14 @@ from quorate.audit.quarantine import FAILED, RAISED, SYSTEM, Finding
 from quorate.audit.record import Record
 from quorate.canonical import format_time, parse_json
 from quorate.identity.vkey import SignerKey, VerifierKey
+from quorate_operator.custody.outside import Outside, Told
+from quorate_operator.custody.quarantines import Quarantines
+from quorate_operator.custody.verifications import DAY, SPREAD_SECONDS, Verifications
+from quorate_operator.custody.verified import Verified
 from quorate_operator.errors import OperatorError, Transient
 from quorate_operator.kube.resources import Obj
-from quorate_operator.outside import Outside, Told
-from quorate_operator.quarantines import Quarantines
 from quorate_operator.store.memory import MemoryStore
 from quorate_operator.verification.request import ChainRequest
-from quorate_operator.verifications import DAY, SPREAD_SECONDS, Verifications
-from quorate_operator.verified import Verified
 
 A, B = "mesh/a", "mesh/b"
 SIGNER = SignerKey(A, bytes(range(32)))

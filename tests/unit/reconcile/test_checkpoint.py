@@ -11,15 +11,15 @@ from quorate.audit.quarantine import Cause, Finding, Quarantine
 from quorate.audit.verify import StoredHead
 from quorate.identity.vkey import SignerKey
 from quorate_operator.config import Config
+from quorate_operator.custody.outside import told_by_files, told_by_objects
+from quorate_operator.custody.verified import Verified
 from quorate_operator.kube.resources import Key, Obj
-from quorate_operator.outside import told_by_files, told_by_objects
 from quorate_operator.reconcile.checkpoint import AuditCheckpoints, Gathered, manifest
 from quorate_operator.reconcile.cosignatures import Witnessed
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.files import LocalFiles
 from quorate_operator.store.memory import MemoryStore
-from quorate_operator.verified import Verified
 from quorate_operator.view import View
 from tests.contract.test_log import draft
 from tests.contract.test_quarantine import resumption

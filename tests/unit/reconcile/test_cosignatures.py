@@ -11,8 +11,8 @@ from quorate.audit.witness import Conflict, Cosign, WitnessState, judge
 from quorate.audit.witness_form import encode_conflict, parse_offers
 from quorate.canonical import format_time
 from quorate.identity.vkey import COSIGNATURE, SignerKey
+from quorate_operator.custody.outside import told_by_leases
 from quorate_operator.kube.resources import CONFLICT_ANNOTATION, COSIGNED_ANNOTATION, HEARTBEAT_LABEL, Key
-from quorate_operator.outside import told_by_leases
 from quorate_operator.reconcile.checkpoint import manifest
 from quorate_operator.reconcile.cosignatures import MAX_LINES, Shown, _new_lines
 from tests.unit.proposals.fleet import MESH, member, node, seed

@@ -8,8 +8,8 @@ import pytest
 
 from quorate.audit.quarantine import Cause, Finding
 from quorate.identity.statements import trust_domain_statement
+from quorate_operator.custody.losses import KINDS, Loss, State, losses
 from quorate_operator.kube.resources import Key, key_of
-from quorate_operator.losses import KINDS, Loss, State, losses
 from quorate_operator.store.memory import Shared
 from tests.unit.operator.fakes import apply_merge
 from tests.unit.reconcile.town import CHAIN, Town, sign_domain

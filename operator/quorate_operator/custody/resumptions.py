@@ -21,11 +21,11 @@ from quorate.audit.verify import StoredHead, Verdict
 from quorate.canonical import parse_time
 from quorate.trust.attestations import Judged
 from quorate.trust.resumption import agreed, judge_resume, judge_system_resume
-from quorate_operator.engine import Engine
+from quorate_operator.custody.engine import Engine
+from quorate_operator.custody.outside import Keys, Outside
+from quorate_operator.custody.quarantines import Quarantines
 from quorate_operator.errors import Fatal, OperatorError, Stalled
 from quorate_operator.kube.resources import Obj
-from quorate_operator.outside import Keys, Outside
-from quorate_operator.quarantines import Quarantines
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.verification.request import ChainRequest

@@ -16,15 +16,15 @@ from quorate.api.audit_checkpoint import Verify
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.quarantine import FAILED, MAX_MESSAGE, Cause, Finding
 from quorate.audit.verify import Verdict
-from quorate_operator.engine import Engine
+from quorate_operator.custody.engine import Engine
+from quorate_operator.custody.outside import Keys, Outside
+from quorate_operator.custody.quarantines import Quarantines
+from quorate_operator.custody.verified import Verified, read_result
 from quorate_operator.errors import Fatal, OperatorError
 from quorate_operator.http import metrics
 from quorate_operator.kube.resources import Obj
-from quorate_operator.outside import Keys, Outside
-from quorate_operator.quarantines import Quarantines
 from quorate_operator.store.ports import Log
 from quorate_operator.verification.request import ChainRequest
-from quorate_operator.verified import Verified, read_result
 
 _log = logging.getLogger(__name__)
 DAY = 24 * 3600

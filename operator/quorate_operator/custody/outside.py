@@ -16,7 +16,7 @@ from quorate.audit.tiles import TileError
 from quorate.audit.verify import StoredHead
 from quorate.identity.ed25519 import KeyRefusedError
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
-from quorate_operator.checkpoints import signer_keys
+from quorate_operator.custody.checkpoints import signer_keys
 from quorate_operator.errors import Stalled
 from quorate_operator.kube.resources import Obj
 from quorate_operator.reconcile.cosignatures import notes_of

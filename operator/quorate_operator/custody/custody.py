@@ -13,24 +13,24 @@ from typing import Any
 from quorate.api.conditions import Observation, Reason
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.quarantine import SYSTEM, Finding
-from quorate_operator.catalogue import CatalogueWatch
 from quorate_operator.config import Config
-from quorate_operator.engine import Engine
+from quorate_operator.custody.catalogue import CatalogueWatch
+from quorate_operator.custody.engine import Engine
+from quorate_operator.custody.outside import LogKeys, Outside, Told, told_by_files, told_by_leases, told_by_objects
+from quorate_operator.custody.quarantines import Quarantines
+from quorate_operator.custody.resumptions import Resumptions
+from quorate_operator.custody.verifications import Verifications
+from quorate_operator.custody.verified import Verified
 from quorate_operator.errors import Conflict, Fatal, OperatorError, Stalled
 from quorate_operator.kube.client import Client
 from quorate_operator.kube.events import Recorder
 from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key
-from quorate_operator.outside import LogKeys, Outside, Told, told_by_files, told_by_leases, told_by_objects
 from quorate_operator.planner import Planner
-from quorate_operator.quarantines import Quarantines
 from quorate_operator.reconcile.checkpoint import keys_of, manifest
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
-from quorate_operator.resumptions import Resumptions
 from quorate_operator.store.files import Files, open_files
 from quorate_operator.store.guards import Catalogue
-from quorate_operator.verifications import Verifications
-from quorate_operator.verified import Verified
 
 _log = logging.getLogger(__name__)
 DATABASE = "system/database"

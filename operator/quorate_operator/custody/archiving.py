@@ -1,4 +1,4 @@
-"""`python -m quorate_operator.archiving`: prunes what is due of one chain, a partition at most, in its own process.
+"""`python -m quorate_operator.custody.archiving`: prunes what is due of one chain, a partition at most, as a process.
 
 The request is JSON on standard input, the result JSON on standard output: {"archived": entries, "pruned": whether a
 partition left now} or {"reason", "error"}; the DSN is in QUORATE_DSN. Its entries go by the intake: it needs no term.

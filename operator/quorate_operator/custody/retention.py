@@ -1,7 +1,7 @@
 """Old entries leave the database for archives, as AuditCheckpoints ask (`spec.archive`); one partition at a time.
 
-The work is done by `quorate_operator.archiving` in a process of its own. What it did, or why it did not, is shown in
-`status.archived` of the objects that asked.
+The work is done by `quorate_operator.custody.archiving` in a process of its own. What it did, or why it did not, is
+shown in `status.archived` of the objects that asked.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from quorate.identity.vkey import VerifierKey
-from quorate_operator.archiving import Request
-from quorate_operator.engine import NICENESS, end
+from quorate_operator.custody.archiving import Request
+from quorate_operator.custody.engine import NICENESS, end
+from quorate_operator.custody.outside import Keys, LogKeys
 from quorate_operator.errors import OperatorError, Stalled, Transient
 from quorate_operator.http import metrics
 from quorate_operator.kube.resources import Obj
-from quorate_operator.outside import Keys, LogKeys
 from quorate_operator.reconcile.cosignatures import witness_keys
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.protocol import Context
@@ -66,7 +66,7 @@ class Subprocess:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "quorate_operator.archiving",
+            "quorate_operator.custody.archiving",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "QUORATE_DSN": self._dsn},
