@@ -109,10 +109,10 @@ def target(postgres: Server) -> Target:
 
 
 @pytest.fixture(scope="module")
-def keeper(postgres: Server) -> str:
+def landlord(postgres: Server) -> str:
     """A login that may act as the owner of the log's tables and is no superuser, as who migrates a managed Postgres."""
-    postgres.run("CREATE ROLE keeper LOGIN IN ROLE quorate_owner")
-    return "keeper"
+    postgres.run("CREATE ROLE landlord LOGIN IN ROLE quorate_owner")
+    return "landlord"
 
 
 def snapshot(dsn: str) -> Snapshot:
@@ -122,17 +122,17 @@ def snapshot(dsn: str) -> Snapshot:
 
 
 @pytest.mark.parametrize(("statement", "sentence"), DDL)
-def test_the_owner_changes_the_schema(keeper: str, target: Target, statement: str, sentence: str) -> None:
+def test_the_owner_changes_the_schema(landlord: str, target: Target, statement: str, sentence: str) -> None:
     """Who may act as the owner is refused by the guard; where no guard can be, the fingerprint finds and names it."""
     command = f"SET ROLE quorate_owner; {statement}"
     if target.server.installation.managed:
         assert not target.before.guards.ddl_guard
-        found = target.found(command, keeper)
+        found = target.found(command, landlord)
         assert any(re.search(sentence, each) for each in found), found
     else:
         assert target.before.guards.ddl_guard
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match=r"is refused: only its migrations"):
-            target.found(command, keeper)
+            target.found(command, landlord)
 
 
 @pytest.mark.parametrize(("statement", "sentence"), [*DDL, *SUPERUSER_ONLY])
@@ -165,7 +165,7 @@ def test_the_guard_is_where_the_server_allows_it(target: Target) -> None:
         assert {"event trigger quorate_guard_drop is gone", "schema quorate_guard is gone"} <= set(gone)
 
 
-def test_what_a_superuser_does_is_written_down(keeper: str, target: Target) -> None:
+def test_what_a_superuser_does_is_written_down(landlord: str, target: Target) -> None:
     """DDL on the log by a superuser, also as somebody else, leaves a line with the login; other DDL leaves none."""
     if target.server.installation.managed:
         return
@@ -181,22 +181,22 @@ def test_what_a_superuser_does_is_written_down(keeper: str, target: Target) -> N
         connection.rollback()
     assert rows[:2] == [("postgres", "ALTER TABLE", "quorate.content"), ("postgres", "GRANT", "quorate.content")]
     assert ("postgres", "DROP TABLE", "quorate.audit_about") in rows and not any("invoices" in row[2] for row in rows)
-    with psycopg.connect(target.dsn(keeper)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with psycopg.connect(target.dsn(landlord)) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
         connection.execute("DELETE FROM quorate_guard.ddl")
 
 
-def test_membership_taken_back_is_no_way_around_the_guard(keeper: str, target: Target) -> None:
+def test_membership_taken_back_is_no_way_around_the_guard(landlord: str, target: Target) -> None:
     """Who acts as the owner is refused although the membership that allowed it was revoked meanwhile."""
     if target.server.installation.managed:
         return
     try:
-        with psycopg.connect(target.dsn(keeper)) as connection:
+        with psycopg.connect(target.dsn(landlord)) as connection:
             connection.execute("SET ROLE quorate_owner")
-            target.server.run(f"REVOKE quorate_owner FROM {keeper}")
+            target.server.run(f"REVOKE quorate_owner FROM {landlord}")
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="is refused"):
                 connection.execute("DROP TRIGGER append_only ON quorate.content")
     finally:
-        target.server.run(f"GRANT quorate_owner TO {keeper}")
+        target.server.run(f"GRANT quorate_owner TO {landlord}")
 
 
 DML = ["INSERT INTO {partition} VALUES ('x', 9, 'x')", "UPDATE {partition} SET seq = 9", "DELETE FROM {partition}",
@@ -224,13 +224,13 @@ def _tried(target: Target, statement: str, login: str) -> tuple[list[str], str]:
 
 
 @pytest.mark.parametrize("mode", ["origin", "replica"])
-def test_rows_stay_whoever_comes(keeper: str, target: Target, mode: str) -> None:
+def test_rows_stay_whoever_comes(landlord: str, target: Target, mode: str) -> None:
     """UPDATE, DELETE and TRUNCATE change nothing for owner and superuser, on table and partition, also as a replica."""
-    for login, prelude in ((keeper, "SET ROLE quorate_owner"), ("postgres", f"SET session_replication_role = {mode}")):
+    for login, prelude in ((landlord, "SET ROLE quorate_owner"), ("postgres", f"SET session_replication_role = {mode}")):
         for statement in DML[1:]:
             count, refusal = _changed(target.dsn(login), prelude, statement.format(partition=target.partition))
             # Row security is forced: without a policy the owner sees no row to change.
-            assert "is refused" in refusal or (login, count) == (keeper, 0), statement
+            assert "is refused" in refusal or (login, count) == (landlord, 0), statement
 
 
 def _changed(dsn: str, prelude: str, statement: str) -> tuple[int, str]:
@@ -244,7 +244,7 @@ def _changed(dsn: str, prelude: str, statement: str) -> tuple[int, str]:
             connection.rollback()
 
 
-def test_rows_written_behind_the_sealer(keeper: str, target: Target) -> None:
+def test_rows_written_behind_the_sealer(landlord: str, target: Target) -> None:
     """The owner and a superuser may insert a row past the sealer: the log's own verification names it."""
     statement = f"INSERT INTO {target.partition} SELECT chain_id, seq + 3, record FROM {target.partition}"
     with psycopg.connect(target.dsn()) as connection:

@@ -191,6 +191,7 @@ CREATED = [
             "Delegation",
             "Recovery",
             "CancelRecovery",
+            "Resume",
         ),
     ),
     Bad("Attestation", {"spec.statement": REMOVED}, required("spec.statement")),

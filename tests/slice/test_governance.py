@@ -320,10 +320,9 @@ def test_a_delegated_weight_counts_with_its_delegate(make: MakeFleet) -> None:
     forged = attest(fleet, "Delegation", "dave", {"to": members["carol"], "types": ["Standard"]}, keyName="bob")
     attested(fleet, forged, "UnknownKey")
     attested(fleet, attest(fleet, "Trust", "dave", {"weightBasisPoints": 1}), "NotImplemented")
-    for who in ("alice", "bob"):
-        fleet.vote(who, "approve")
+    fleet.vote("alice", "approve")  # decides it early: who comes after that may be too late
     status = fleet.phase("Executed")
-    assert status["tally"]["approve"] == 10000
+    assert status["tally"]["approve"] == 7000
     bundle = json.loads(fleet.evidence())
     assert len(bundle["delegations"]) == 2
 
