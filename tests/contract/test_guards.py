@@ -226,7 +226,10 @@ def _tried(target: Target, statement: str, login: str) -> tuple[list[str], str]:
 @pytest.mark.parametrize("mode", ["origin", "replica"])
 def test_rows_stay_whoever_comes(landlord: str, target: Target, mode: str) -> None:
     """UPDATE, DELETE and TRUNCATE change nothing for owner and superuser, on table and partition, also as a replica."""
-    for login, prelude in ((landlord, "SET ROLE quorate_owner"), ("postgres", f"SET session_replication_role = {mode}")):
+    for login, prelude in (
+        (landlord, "SET ROLE quorate_owner"),
+        ("postgres", f"SET session_replication_role = {mode}"),
+    ):
         for statement in DML[1:]:
             count, refusal = _changed(target.dsn(login), prelude, statement.format(partition=target.partition))
             # Row security is forced: without a policy the owner sees no row to change.
