@@ -48,8 +48,9 @@ def _megabytes(database: Filled) -> float:
     program = (
         "import os, resource as r, sys; from quorate_operator.verification import ChainRequest, verify_database\n"
         "verify_database(sys.argv[1], [ChainRequest(sys.argv[2])])\n"
-        "peak = lambda who: r.getrusage(who).ru_maxrss / 1024\n"
-        "print(peak(r.RUSAGE_SELF) + os.cpu_count() * peak(r.RUSAGE_CHILDREN))"
+        # Not getrusage: its peak is that of the process that forked this one, too.
+        "own = next(int(line.split()[1]) for line in open('/proc/self/status') if line.startswith('VmHWM:'))\n"
+        "print((own + os.cpu_count() * r.getrusage(r.RUSAGE_CHILDREN).ru_maxrss) / 1024)"
     )
     command = [sys.executable, "-c", program, database.admin, CHAIN]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
