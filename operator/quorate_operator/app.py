@@ -29,6 +29,7 @@ from quorate_operator.http.server import ProbeServer
 from quorate_operator.kube.client import Client
 from quorate_operator.kube.connection import Connection, load
 from quorate_operator.kube.events import Recorder
+from quorate_operator.parts import WATCH, Parts
 from quorate_operator.planner import Planner
 from quorate_operator.reconcile.checkpoint import keys_of, manifest
 from quorate_operator.reconcile.effects import Applier
@@ -234,6 +235,22 @@ class Operator:
         custody = Custody(context, client, engine, store.identity, store.catalogue, results, refused, guarded)
         return context, custody, archived
 
+    def _planner(
+        self, context: Context, custody: "Custody", recorder: Recorder, publication: "Publication | None"
+    ) -> tuple[Routes, Planner]:
+        reconcilers = self.reconcilers()
+        routes = Routes(reconcilers, context.view)
+        applier = Applier(
+            client=context.client,
+            log=context.log,
+            view=context.view,
+            routes=routes,
+            recorder=recorder,
+            quarantines=custody.quarantines,
+            cosigned=_ignore if publication is None else publication.mark,
+        )
+        return routes, Planner(context, reconcilers, applier)
+
     async def _lead(
         self,
         connection: Connection,
@@ -251,19 +268,8 @@ class Operator:
         # Before anything can be sealed: a database that is not what it was must not be built upon.
         await custody.compare()
         metrics.TERM.set(await store.take(election.identity))
-        reconcilers = self.reconcilers()
-        routes = Routes(reconcilers, view)
         publication = self._publication(store, custody)
-        applier = Applier(
-            client=client,
-            log=store.log,
-            view=view,
-            routes=routes,
-            recorder=recorder,
-            quarantines=custody.quarantines,
-            cosigned=_ignore if publication is None else publication.mark,
-        )
-        planner = Planner(context, reconcilers, applier)
+        routes, planner = self._planner(context, custody, recorder, publication)
         await custody.begin()
         custody.attend(planner, recorder)
         health.planner_beat = lambda: planner.heartbeat
@@ -277,40 +283,46 @@ class Operator:
             context, archived, lambda chain: planner.mark(keys_of(view, chain)), store.partitions_ahead
         )
         # Kopf cancels every task that is younger than itself when it ends, so ours are made first.
-        parts = {
-            "planner": asyncio.create_task(planner.run(), name="planner"),
-            "resync": asyncio.create_task(resync.run(), name="resync"),
-            "election": asyncio.create_task(election.hold(), name="election"),
-            "events": asyncio.create_task(recorder.run(), name="events"),
-            "checkpoints": asyncio.create_task(checkpoints.run(), name="checkpoints"),
-            "gauges": asyncio.create_task(_gauges(view, store, health), name="gauges"),
-            **{name: asyncio.create_task(part, name=name) for name, part in custody.parts().items()},
-            "retention": asyncio.create_task(retention.run(), name="retention"),
-            **({} if publication is None else {"publication": asyncio.create_task(publication.run())}),
-            "stop": asyncio.create_task(stop.wait(), name="stop"),
-        }
+        parts = Parts()
+        parts.begin("planner", planner.run())
+        parts.begin("resync", resync.run())
+        parts.begin("election", election.hold())
+        parts.begin("events", recorder.run())
+        parts.begin("checkpoints", checkpoints.run())
+        parts.begin("gauges", _gauges(view, store, health))
+        for name, part in custody.parts().items():
+            parts.begin(name, part)
+        parts.begin("retention", retention.run())
+        if publication is not None:
+            parts.begin("publication", publication.run())
         kopf_stop = asyncio.Event()
-        parts["watch"] = asyncio.create_task(
-            watching.run(watch, connection, kopf_stop, _on_signals_of(stop)), name="watch"
-        )
+        parts.begin(WATCH, watching.run(watch, connection, kopf_stop, _on_signals_of(stop)))
+        await self._hold(parts, kopf_stop, planner, recorder, election, health, stop)
+
+    async def _hold(
+        self,
+        parts: Parts,
+        kopf_stop: asyncio.Event,
+        planner: Planner,
+        recorder: Recorder,
+        election: Election,
+        health: Health,
+        stop: asyncio.Event,
+    ) -> None:
+        """Lead until a part ends or the process is asked to stop; then in order: the pass, the Events, the Lease."""
         try:
-            await asyncio.wait(parts.values(), return_when=asyncio.FIRST_COMPLETED)
-            _raise_first(parts, stop)
+            await parts.first_end(stop)
             health.stopping = True
             await _drain(planner, parts["planner"])
             await recorder.flush(1.0)
             # Kopf takes seconds to end; the next leader need not wait for that.
-            parts["election"].cancel()
-            await asyncio.wait({parts["election"]})
+            await parts.end("election")
             await election.release()
         except Fatal as error:
             self.abort(error)
         finally:
             kopf_stop.set()
-            for name, task in parts.items():
-                if name != "watch":
-                    task.cancel()
-            await asyncio.wait(parts.values(), timeout=_DRAIN_SECONDS)
+            await parts.end_all(_DRAIN_SECONDS)
 
 
 def _import_early() -> None:
@@ -356,22 +368,6 @@ def _on_signals(stop: asyncio.Event) -> None:
 def _on_signals_of(stop: asyncio.Event) -> Callable[[], None]:
     """Kopf installs signal handlers of its own when it starts; this puts ours back."""
     return lambda: _on_signals(stop)
-
-
-def _raise_first(parts: Mapping[str, "asyncio.Task[Any]"], stop: asyncio.Event) -> None:
-    """Name the part that ended although nobody asked for it."""
-    for name, task in parts.items():
-        if not task.done() or name == "stop":
-            continue
-        error = task.exception() if not task.cancelled() else None
-        if isinstance(error, Fatal):
-            raise error
-        if name == "watch" and error is None:
-            # Kopf ends without an error only when it is told to: by our flag, or by a signal that came in the moment
-            # before its handlers were replaced by ours. Either way somebody asked the process to stop.
-            continue
-        if error is not None or not stop.is_set():
-            raise Fatal("PartEnded", f"the operator's {name} ended: {error or 'without an error'}") from error
 
 
 async def _drain(planner: Planner, task: "asyncio.Task[Any]") -> None:

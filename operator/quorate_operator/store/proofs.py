@@ -1,5 +1,6 @@
 """Proofs from tiles, the same for every store."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from quorate.audit.checkpoint import Checkpoint
@@ -7,15 +8,15 @@ from quorate.audit.tiles import Plan, Tile, TileError, consistency, inclusion
 from quorate_operator.errors import Stalled
 
 
-class TileProofs:
+class TileProofs(ABC):
     """The proofs of the port `Log`; whoever has them says how tiles are read. A proof reads each tile once, together.
 
     What is proved hangs on the stored tiles: a caller compares the root with a signed one.
     """
 
+    @abstractmethod
     async def tiles(self, chain: str, wanted: Sequence[Tile]) -> dict[Tile, bytes]:
         """Port `Log`."""
-        raise NotImplementedError
 
     async def inclusion_proof(self, chain: str, sequence: int, size: int) -> tuple[Checkpoint, list[bytes]]:
         """Port `Log`."""
