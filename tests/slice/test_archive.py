@@ -103,6 +103,32 @@ def _sequences(answer: tuple[int, str]) -> list[int]:
     return [json.loads(line)["sequence"] for line in answer[1].splitlines() if line.startswith("{")]
 
 
+def _proven(quorate: Call, verify: tuple[object, ...], cold: Path, folder: Path) -> None:
+    """What stayed, what is archived, and single entries of both verify."""
+    code, said = quorate(*verify)
+    assert code == 0 and f"entries 0…{2 * WIDTH - 1} were pruned, proven by checkpoint" in said, said
+    code, said = quorate(*verify, "--archive", cold, "-o", "json")
+    assert code == 0 and json.loads(said)["chains"][0]["checked"] >= 2 * WIDTH + 20, said
+    code, said = quorate("audit", "archive", "inspect", cold)
+    assert code == 0 and f"{WIDTH}-{2 * WIDTH}" in said, said
+    for place in ((f"{CHAIN}/3", "--from", cold), (f"{CHAIN}/{2 * WIDTH}",)):
+        assert quorate("audit", "prove", *place, "-o", folder / "bundle")[0] == 0
+        code, said = quorate("audit", "verify", folder / "bundle")
+        assert code == 0, said
+    assert "was pruned" in quorate("audit", "prove", f"{CHAIN}/3")[1]
+
+
+def _erased(town: Sandbox, cold: Path, quorate: Call, entry: str) -> None:
+    """The payload of an archived entry is erased, and nowhere any more."""
+    code, said = quorate("audit", "erase", entry, "--reason", "request 17")
+    assert code == 0 and SECRET.digest in said, said
+    with psycopg.connect(town.dsn()) as connection:
+        rows = connection.execute("SELECT digest, bytes FROM quorate.audit_content").fetchall()
+    assert rows == [(SECRET.digest, None)]
+    assert not any(SECRET.data in path.read_bytes() for path in cold.rglob("*") if path.is_file())
+    assert "system.content.erased" in quorate("audit", "log", "--chain", "system", "--type", "system.content")[1]
+
+
 def test_a_log_is_pruned_while_the_operator_leads(town: Sandbox, cold: Path, quorate: Call, tmp_path: Path) -> None:
     """The operator prunes what is old, a person what has a low number; votes, proofs, verification, erasure go on."""
     fleet = Fleet(town, tmp_path / "fleet", name="old", earlyDecision=True)
@@ -128,17 +154,7 @@ def test_a_log_is_pruned_while_the_operator_leads(town: Sandbox, cold: Path, quo
     note = tmp_path / "note"
     note.write_text(covered["note"])
     verify = ("audit", "verify", "--chain", CHAIN, "--checkpoint", note)
-    code, said = quorate(*verify)
-    assert code == 0 and f"entries 0…{2 * WIDTH - 1} were pruned, proven by checkpoint" in said, said
-    code, said = quorate(*verify, "--archive", cold, "-o", "json")
-    assert code == 0 and json.loads(said)["chains"][0]["checked"] >= 2 * WIDTH + 20, said
-    code, said = quorate("audit", "archive", "inspect", cold)
-    assert code == 0 and f"{WIDTH}-{2 * WIDTH}" in said, said
-    for place in ((f"{CHAIN}/3", "--from", cold), (f"{CHAIN}/{2 * WIDTH}",)):
-        assert quorate("audit", "prove", *place, "-o", tmp_path / "bundle")[0] == 0
-        code, said = quorate("audit", "verify", tmp_path / "bundle")
-        assert code == 0, said
-    assert "was pruned" in quorate("audit", "prove", f"{CHAIN}/3")[1]
+    _proven(quorate, verify, cold, tmp_path)
 
     # The domain's own entries stay within reach, so the vote goes on and is executed.
     log = ("audit", "log", "--chain", CHAIN, "--limit", 0, "-o", "jsonl")
@@ -152,13 +168,7 @@ def test_a_log_is_pruned_while_the_operator_leads(town: Sandbox, cold: Path, quo
     assert condition(fleet.get("DynamicContract"), "Ready")[0] == "True"
 
     # The person's entry is in the archive and verifies; her name is nowhere any more.
-    code, said = quorate("audit", "erase", person.entry_id, "--reason", "request 17")
-    assert code == 0 and SECRET.digest in said, said
-    with psycopg.connect(town.dsn()) as connection:
-        rows = connection.execute("SELECT digest, bytes FROM quorate.audit_content").fetchall()
-    assert rows == [(SECRET.digest, None)]
-    assert not any(SECRET.data in path.read_bytes() for path in cold.rglob("*") if path.is_file())
-    assert "system.content.erased" in quorate("audit", "log", "--chain", "system", "--type", "system.content")[1]
+    _erased(town, cold, quorate, str(person.entry_id))
     code, said = quorate(*verify, "--archive", cold)
     assert code == 0, said
 
