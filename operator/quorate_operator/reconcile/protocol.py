@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 from quorate.api.conditions import Observation
 from quorate.audit.note import SignatureLine
 from quorate.audit.quarantine import Finding
+from quorate.notifications.notice import Notice
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.view import View
 
@@ -112,6 +113,8 @@ class Plan:
     commands: tuple[Command, ...] = ()
     wake_at: float | None = None
     """Unix seconds at which to look again; replaces an earlier wake-up of this key, None cancels it."""
+    notices: tuple[Notice, ...] | None = None
+    """Every notice that the object asks for as it is now, due or not yet; replaces earlier ones, None leaves them."""
     dirty: tuple[Key, ...] = ()
     """Other keys to look at once this plan was applied."""
 
