@@ -28,9 +28,11 @@ class ConditionType(StrEnum):
     SUCCEEDED = "Succeeded"
     COUNTED = "Counted"
     DRIFTED = "Drifted"
+    OVERRIDDEN = "Overridden"
     ARCHIVED = "Archived"
     VERIFIED = "Verified"
     GUARDED = "Guarded"
+    RESOLVED = "Resolved"
 
 
 class Truth(StrEnum):
@@ -100,6 +102,18 @@ class Reason(StrEnum):
     DRIFTED = "Drifted"
     NOT_DRIFTED = "NotDrifted"
     RESTORED = "Restored"
+    OVERRIDDEN = "Overridden"
+    NOT_OVERRIDDEN = "NotOverridden"
+    OVERRIDE_NOT_PERMITTED = "OverrideNotPermitted"
+    OVERRIDE_STALE = "OverrideStale"
+    SHARED_CLAUSE = "SharedClause"
+    # A contract's gate and versions: docs/contracts.md.
+    GRANTED = "Granted"
+    NOT_GRANTED = "NotGranted"
+    NO_SURFACE = "NoSurface"
+    VERSION_UNSUPPORTED = "VersionUnsupported"
+    NOT_IN_FORCE = "NotInForce"
+    ROLLBACK = "Rollback"
     # GovernanceProposal: refusal of an opening.
     INVALID_DOMAINS = "InvalidDomains"
     PROPOSER_NOT_ALLOWED = "ProposerNotAllowed"
@@ -134,6 +148,19 @@ class Reason(StrEnum):
     EMERGENCY_EXECUTED = "EmergencyExecuted"
     RATIFIED = "Ratified"
     REVERSED = "Reversed"
+    # PolicyConflict, and what its outcome means for a proposal: docs/conflicts.md.
+    ARBITRATION = "Arbitration"
+    ESCALATED = "Escalated"
+    NOT_RAISED = "NotRaised"
+    UNKNOWN_PARTY = "UnknownParty"
+    TOO_MANY_CONFLICTS = "TooManyConflicts"
+    TOO_FEW_ARBITRATORS = "TooFewArbitrators"
+    TIE = "Tie"
+    PLURALITY = "Plurality"
+    UNRESOLVED = "Unresolved"
+    RESOLVED = "Resolved"
+    CONFLICT_LOST = "ConflictLost"
+    COMPROMISE = "Compromise"
     # Outcome of a tally: governance.md, "Tally".
     PASSED = "Passed"
     EARLY = "Early"

@@ -26,7 +26,7 @@ from quorate.api.schema import (
     some,
     text,
 )
-from quorate.api.tally import DomainTally, Electorate, Phase, ProposalReference, Tally
+from quorate.api.tally import ConflictReference, DomainTally, Electorate, Phase, ProposalReference, Tally
 
 __all__ = [
     "Act",
@@ -275,7 +275,9 @@ class GovernanceProposalStatus(Status):
     ratification_ends: Time | None = None
     """Emergency: end of the ratification."""
     conflicts: Annotated[list[ProposalReference], some(32)] | None = None
-    """Other open proposals on the same clause."""
+    """Other open proposals on the same clause: a warning."""
+    policy_conflicts: Annotated[list[ConflictReference], some(32)] | None = None
+    """The conflicts in which the adopted proposal is a party; while one is open it does not execute."""
     evidence_digest: Digest | None = None
     """Digest of the evidence bundle."""
     evidence_ref: ContentName | None = None

@@ -108,3 +108,16 @@ class ProposalReference(Model):
     """Its name."""
     digest: Digest | None = None
     """Its digest."""
+
+
+class ConflictReference(Model):
+    """A PolicyConflict that names the proposal as a party."""
+
+    namespace: Annotated[str, text(63)]
+    """Its namespace."""
+    name: Annotated[str, text(253)]
+    """Its name."""
+    digest: Digest
+    """What arbitrators vote on."""
+    outcome: Annotated[str, text(63)] | None = None
+    """How it ended; absent while it is open."""

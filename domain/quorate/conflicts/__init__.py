@@ -1,0 +1,1 @@
+"""Conflicts between adopted proposals and other rules, and their arbitration (docs/conflicts.md)."""
