@@ -23,7 +23,7 @@ demo: .venv/.installed ## The whole story on a real API server and a real Postgr
 	@$(BIN)/python -m quorate_cli demo
 
 test: .venv/.installed ## Every test (real API server, real Postgres)
-	$(PYTEST) -m "not long"
+	$(PYTEST) -n 2 --dist loadfile -m "not long"
 
 test-long: .venv/.installed ## The long chaos runs too
 	$(PYTEST)
