@@ -96,8 +96,8 @@ def test_strategies_count() -> None:
 )
 def test_selection_fails_closed(document: Any, state: str, capabilities: tuple[str, ...]) -> None:
     """Own fixture (§5): an absent or unknown state or surfaces that shrink give cold, never a higher surface."""
-    surface = select_surface(document, state)
-    assert surface is not None and surface.capabilities == capabilities
+    chosen = select_surface(document, state)
+    assert chosen is not None and chosen[1].capabilities == capabilities
 
 
 @pytest.mark.parametrize("document", [{"warming": {}}, {"cold": {"rateLimitTier": "Infinite"}}, None, []])

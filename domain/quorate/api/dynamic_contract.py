@@ -148,6 +148,50 @@ class PastVersion(Model):
     """When it came into force."""
 
 
+class AcceptedVersion(Model):
+    """A version that parties may hold now."""
+
+    version: ContractVersion
+    """Its version."""
+    digest: Digest
+    """Its digest."""
+    until: Time | None = None
+    """From then on it is no longer accepted; absent: in force."""
+
+
+class OverlayItem(Model):
+    """One override and what became of it."""
+
+    clause: ClauseId
+    """Id of the clause."""
+    base: Digest
+    """Digest of the clause that it was set upon."""
+    override: Digest
+    """Digest of the override {clause, text, reason}."""
+    reason: Annotated[str, text(63)]
+    """Overridden, or why it is refused."""
+
+
+class ContractOverlay(Model):
+    """Local overrides as they were recorded."""
+
+    effective_digest: Digest
+    """Digest of the effective content: what holds on this node."""
+    items: Annotated[list[OverlayItem], some(MAX_CLAUSES)]
+    """The overrides in the order of their clauses."""
+
+
+class DriftAuthor(Model):
+    """Who last wrote altered content, as the writer named itself."""
+
+    manager: Annotated[str, text(128)]
+    """Field manager."""
+    operation: Annotated[str, text(63)]
+    """Apply or Update."""
+    time: Time | None = None
+    """When, as the API server recorded it."""
+
+
 class DynamicContractStatus(Status):
     """What is in force, by vote."""
 
@@ -164,9 +208,15 @@ class DynamicContractStatus(Status):
     history: Annotated[list[PastVersion], some(MAX_HISTORY)] | None = None
     """The latest versions, newest first."""
     holders: Count | None = None
-    """Nodes whose heartbeat holds the digest in force."""
+    """Counted nodes that hold the digest in force, by heartbeat or ContractHeld attestation."""
+    accepts: Annotated[list[AcceptedVersion], some(2)] | None = None
+    """The versions that are accepted now: the one in force, and the one before until the cut-over."""
+    overlay: ContractOverlay | None = None
+    """Local overrides, where there are any."""
     drifted: Annotated[list[Annotated[str, text(63)]], some(MAX_CLAUSES)] | None = None
     """Clauses whose content was altered outside a vote."""
+    drifted_by: DriftAuthor | None = None
+    """Who wrote the altered content."""
 
 
 class DynamicContract(Resource):
@@ -181,6 +231,7 @@ class DynamicContract(Resource):
         READY,
         condition_column("Ready", field="reason", name="Reason"),
         condition_column("Drifted"),
+        condition_column("Overridden", priority=1),
         Column("Holders", ".status.holders", "integer", priority=1),
         Column("Digest", ".status.inForce.digest", priority=1),
         AGE,
@@ -188,6 +239,7 @@ class DynamicContract(Resource):
     conditions: ClassVar[dict[str, str]] = {
         "Authorized": "the domain's accepted revision lists this genesis",
         "Drifted": "content in force was altered outside a vote; restored or reported as the domain says",
+        "Overridden": "local overrides hold on this node, or are refused for the reason that is given",
         "Ready": "a content is in force and not altered",
     }
 

@@ -162,8 +162,8 @@ def shortfalls(lower: str, below: Surface, higher: str, above: Surface) -> list[
     return found
 
 
-def select_surface(document: Any, state: str, spelling: Spelling = API) -> Surface | None:
-    """The surface that a party in `state` gets, fail-closed: never that of a higher state.
+def select_surface(document: Any, state: str | None, spelling: Spelling = API) -> tuple[str, Surface] | None:
+    """The surface that a party in `state` gets and the state it belongs to, fail-closed: never that of a higher state.
 
     An unknown state, an absent one or surfaces that are not monotonic give the cold surface; where there is none, or
     the document itself cannot be read, None: denied.
@@ -172,7 +172,5 @@ def select_surface(document: Any, state: str, spelling: Spelling = API) -> Surfa
         surfaces = parse_surfaces(document, spelling)
     except SurfaceError:
         return None
-    cold = surfaces.get("cold")
-    if monotonic_violations(surfaces):
-        return cold
-    return surfaces.get(state, cold)
+    used = state if state is not None and state in surfaces and not monotonic_violations(surfaces) else STATES[0]
+    return (used, surfaces[used]) if used in surfaces else None
