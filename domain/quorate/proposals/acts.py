@@ -6,8 +6,9 @@ from typing import Any, Self
 
 from quorate.canonical import encode_base64, parse_time
 from quorate.identity.statements import act_statement
-from quorate.proposals.votes import Record, in_force_from, vote_key
+from quorate.proposals.votes import in_force_from, vote_key
 from quorate.trust.domain import DomainHistory
+from quorate.trust.record import Record
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,57 +1,27 @@
 """Delegations: Attestations of type Delegation, {to, types[]} (governance.md, "Delegation")."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Self
 
 from quorate.api.conditions import Reason
-from quorate.canonical import parse_time
-from quorate.identity.statements import attestation_statement
-from quorate.proposals.votes import AHEAD_SECONDS, Question, Record, judge_key, stand
+from quorate.proposals.votes import Question, judge_key
+from quorate.trust.record import AHEAD_SECONDS, AttestationRecord, stand
 
 
 @dataclass(frozen=True, eq=False)
-class DelegationRecord(Record):
+class DelegationRecord(AttestationRecord):
     """A delegation as recorded."""
-
-    @classmethod
-    def of(cls, mesh_id: str, spec: Mapping[str, Any], recorded: int | None) -> Self:
-        """From an Attestation's spec; without a recorded second, `at` takes its place and it is `claimed`."""
-        second = parse_time(spec["at"]) if recorded is None else recorded
-        return cls(attestation_statement(mesh_id, spec), spec["signature"], second, recorded is None)
-
-    @cached_property
-    def holder(self) -> str:
-        """The delegator's nodeId."""
-        return str(self.statement.fields["attester"])
-
-    @cached_property
-    def made_at(self) -> int:
-        """`at`."""
-        return parse_time(self.statement.fields["at"])
 
     @property
     def to(self) -> str:
         """The delegate's nodeId; empty: the key revokes what it delegated."""
-        return str(self._content.get("to") or "")
+        return str(self.content.get("to") or "")
 
     @property
     def types(self) -> tuple[str, ...]:
         """Proposal types that it covers."""
-        types = self._content.get("types")
+        types = self.content.get("types")
         return tuple(str(item) for item in types) if isinstance(types, list | tuple) else ()
-
-    @cached_property
-    def expires_at(self) -> int | None:
-        """From this second on it is void."""
-        text = self.statement.fields.get("expiresAt")
-        return None if text is None else parse_time(text)
-
-    @property
-    def _content(self) -> Mapping[str, Any]:
-        content = self.statement.fields.get("statement")
-        return content if isinstance(content, Mapping) else {}
 
 
 def judge_delegation(question: Question, record: DelegationRecord, *, closes: int, at: int | None) -> Reason | None:

@@ -1,62 +1,21 @@
 """Votes: why one does not count, and which of a key's votes stands (governance.md, "Which votes count").
 
-All times are whole Unix seconds. A record keeps the verdicts on its signature: counting again verifies nothing twice.
+All times are whole Unix seconds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Self
 
 from quorate.api.conditions import Reason
 from quorate.api.vote import Choice
 from quorate.canonical import parse_time
-from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
-from quorate.identity.statements import Statement, vote_statement
+from quorate.identity.statements import vote_statement
 from quorate.trust.domain import DomainHistory, DomainRevision, Member, MemberKey
+from quorate.trust.record import AHEAD_SECONDS, Record, stand
 
-AHEAD_SECONDS = 300
 CHOICES = frozenset({Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO, Choice.RETRACT})
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """A signed statement as recorded: `claimed` marks a time that only its signer asserts."""
-
-    statement: Statement
-    signature: str
-    recorded: int
-    claimed: bool = False
-    _verdicts: dict[str, bool] = field(default_factory=dict, repr=False)
-
-    def signed_by(self, public_key: str) -> bool:
-        """Whether the key (43 characters of base64) signed the statement; verified once per key."""
-        if public_key not in self._verdicts:
-            try:
-                self._verdicts[public_key] = self.statement.verify(parse_public_key(public_key), self.signature)
-            except KeyRefusedError:
-                self._verdicts[public_key] = False
-        return self._verdicts[public_key]
-
-    @cached_property
-    def digest(self) -> str:
-        """The statement's digest."""
-        return self.statement.digest
-
-    @cached_property
-    def moment(self) -> tuple[int, str]:
-        """Order of recording: by second, within one by digest."""
-        return (self.recorded, self.digest)
-
-    @cached_property
-    def key_name(self) -> str:
-        """The key that signed, by name; no other is tried."""
-        return str(self.statement.fields["keyName"])
-
-    @cached_property
-    def sequence(self) -> int:
-        """The number by which the signer orders its own statements."""
-        return int(self.statement.fields["sequence"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +50,7 @@ class Question:
     """What one electorate is asked: a proposal's digest and revision in one domain, in one phase.
 
     `opened` pins the electorate; for a ratification it is the second of the executing entry. `allow_veto` holds roles
-    and nodeIds, None: all.
+    and nodeIds, None: all. `choices` are those that a vote may make.
     """
 
     digest: str
@@ -101,6 +60,7 @@ class Question:
     history: DomainHistory
     opened: int
     allow_veto: frozenset[str] | None = None
+    choices: frozenset[str] = CHOICES
     _admitted: dict[Ballot, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -189,7 +149,7 @@ def judge_vote(question: Question, ballot: Ballot, *, closes: int, at: int | Non
     asked = (fields.get("proposalDigest"), fields.get("revision"), fields.get("domain"))
     if asked != (question.digest, question.revision, question.domain):
         return Reason.OTHER_PROPOSAL
-    if ballot.choice not in CHOICES:
+    if ballot.choice not in question.choices:
         return Reason.UNKNOWN_CHOICE
     member = question.members.get(ballot.holder)
     if member is None:
@@ -201,46 +161,6 @@ def judge_vote(question: Question, ballot: Ballot, *, closes: int, at: int | Non
     if ballot.choice == Choice.VETO and not question.may_veto(member):
         return Reason.VETO_NOT_ALLOWED
     return judge_key(question, ballot, ballot.holder, at)
-
-
-R = TypeVar("R", bound=Record)
-
-
-@dataclass(frozen=True)
-class Standing(Generic[R]):
-    """The standing record of each key of one holder, and why the others do not stand."""
-
-    records: tuple[R, ...]
-    reasons: Mapping[R, Reason]
-
-
-def stand(records: Iterable[R]) -> Standing[R]:
-    """Sequence, duplicates and equivocation per key, among one holder's records that pass every other check."""
-    by_key: dict[str, list[R]] = {}
-    for record in records:
-        by_key.setdefault(record.key_name, []).append(record)
-    reasons: dict[R, Reason] = {}
-    chosen = [_highest(items, reasons) for _, items in sorted(by_key.items())]
-    return Standing(tuple(item for item in chosen if item is not None), reasons)
-
-
-def _highest(records: Sequence[R], reasons: dict[R, Reason]) -> R | None:
-    contents: dict[int, dict[str, list[R]]] = {}
-    for record in sorted(records, key=lambda item: (item.recorded, item.claimed)):
-        contents.setdefault(record.sequence, {}).setdefault(record.digest, []).append(record)
-    standing: R | None = None
-    for _, by_content in sorted(contents.items(), reverse=True):
-        if len(by_content) > 1:
-            # Copies too: Equivocation comes before Duplicate.
-            reasons.update((record, Reason.EQUIVOCATION) for same in by_content.values() for record in same)
-            continue
-        ((first, *copies),) = by_content.values()
-        reasons.update(dict.fromkeys(copies, Reason.DUPLICATE))
-        if standing is None:
-            standing = first
-        else:
-            reasons[first] = Reason.OVERTAKEN
-    return standing
 
 
 @dataclass(frozen=True)
