@@ -179,6 +179,11 @@ class Count:
             outstanding_veto=self._vetoers - self._veto_counted,
         )
 
+    @property
+    def outstanding(self) -> tuple[str, ...]:
+        """nodeIds of the electorate without a counted choice, in order."""
+        return tuple(sorted(self._question.members.keys() - self._counted.keys()))
+
     def quorum_made_by(self, rules: Rules, elapsed: int) -> str | None:
         """The digest of the record that made quorum and minimumVoters, in order of recording; None without them."""
         approve = cast = voters = 0

@@ -107,7 +107,9 @@ class JudgedVote:
 class TallyState:
     """Every number of one electorate at second `at`, under the rules of the phase that it was then in.
 
-    `phase` names the rules: a proposal type, or Ratification. `decision` is that electorate's own, None while it votes.
+    `phase` names the rules: a proposal type, or Ratification; `since` is the second from which they hold, `opened` that
+    of the vote. `extended_at` is the second of a late quorum. `outstanding` are members without a counted choice (of
+    an endorsement: admins who have not endorsed). `decision` is that electorate's own, None while it votes.
     """
 
     domain: str
@@ -119,7 +121,11 @@ class TallyState:
     tests: tuple[Test, ...]
     quorum_made_by: str | None
     votes: tuple[JudgedVote, ...]
+    opened: int
+    since: int
     deadline: int
+    extended_at: int | None
+    outstanding: tuple[str, ...]
     decision: Decision | None
 
 
@@ -156,9 +162,9 @@ class _Course:
     def decision(self) -> Decision:
         return self.phases[-1].decision
 
-    def current(self, second: int) -> tuple[str, Phase]:
+    def current(self, second: int) -> tuple[str, Phase, int]:
         index = max(place for place, start in enumerate(self.starts) if place == 0 or start <= second)
-        return self.names[index], self.phases[index]
+        return self.names[index], self.phases[index], self.starts[index]
 
 
 def decide(case: Case, now: int) -> Progress:
@@ -322,7 +328,7 @@ def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> T
     """Every number of one domain at a second: its own decision, where it fell before, is the second that counts."""
     own = course.decision if course.decision.at <= second and course.decision.at + SETTLE_SECONDS <= now else None
     at = second if own is None else own.at
-    label, phase = course.current(at)
+    label, phase, since = course.current(at)
     rules, question = phase.poll.rules, phase.poll.question
     deadline = phase.deadline(at)
     poll = replace(phase.poll, ballots=_ballots(case, name))
@@ -345,7 +351,11 @@ def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> T
             JudgedVote(item, _weight(question, item), count.reason(item, moment))
             for item in sorted(poll.ballots, key=lambda found: (*found.moment, found.claimed, found.signature))
         ),
+        opened=question.opened,
+        since=since,
         deadline=deadline,
+        extended_at=_reached(phase.extended_at, at),
+        outstanding=_unendorsed(case, moment) if label == "Emergency" else count.outstanding,
         decision=own,
     )
 
@@ -361,3 +371,10 @@ def _endorsement_tests(case: Case, second: int) -> tuple[Test, ...]:
     keys = {key for recorded, key in _endorsements(case) if recorded <= second and key in now}
     needed = 0 if revision is None else revision.admin_threshold
     return (Test("endorsements", len(keys), needed, len(keys) >= needed),)
+
+
+def _unendorsed(case: Case, second: int) -> tuple[str, ...]:
+    revision = case.history.at(second)
+    endorsing = {key for recorded, key in _endorsements(case) if recorded <= second}
+    admins = {} if revision is None else revision.admins
+    return tuple(sorted(name for name, key in admins.items() if key not in endorsing))
