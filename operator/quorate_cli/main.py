@@ -14,6 +14,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sandbox": ("quorate_cli.sandbox", "A real API server, Postgres and operator on this machine."),
     "demo": ("quorate_cli.demo", "The whole story on a sandbox, step by step."),
     "keygen": ("quorate_cli.keys", "Make keys: Vote, Machine and admin keys, log and witness keys."),
+    "key": ("quorate_cli.signers.command", "Show the public key of a file, an agent's, a token's or a program's key."),
     "migrate": ("quorate_cli.migrate", "Bring the log's database to this version's schema; make logins."),
     "domain": ("quorate_cli.domain", "Create, sign, pin and show TrustDomains."),
     "node": ("quorate_cli.node", "Register nodes and send their heartbeats."),

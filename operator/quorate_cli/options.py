@@ -27,9 +27,6 @@ Output = Annotated[Format, typer.Option("--output", "-o", help="How to print the
 DryRun = Annotated[
     bool, typer.Option("--dry-run", help="Print the signed document (YAML or -o json) and apply nothing.")
 ]
-Key = Annotated[
-    str, typer.Option("--key", metavar="KEY", help="Key file (0600), or agent:COMMENT for a key in the SSH agent.")
-]
-Keys = Annotated[
-    list[str] | None, typer.Option("--key", metavar="KEY", help="Key file (0600) or agent:COMMENT; repeatable.")
-]
+_KEY = "Key file (0600), agent:COMMENT, pkcs11:URI or exec:PROGRAM"
+Key = Annotated[str, typer.Option("--key", metavar="KEY", help=f"{_KEY}.")]
+Keys = Annotated[list[str] | None, typer.Option("--key", metavar="KEY", help=f"{_KEY}; repeatable.")]
