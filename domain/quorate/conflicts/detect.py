@@ -1,4 +1,4 @@
-"""Which adopted proposals contradict what (docs/conflicts.md, "What is a conflict"). Pure: what is looked at is given."""
+"""Which adopted proposals contradict what (docs/conflicts.md, "What is a conflict"); what is looked at is given."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
