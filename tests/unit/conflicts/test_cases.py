@@ -1,0 +1,234 @@
+"""The numbered cases of docs/conflicts.md that the pure rules decide."""
+
+from hashlib import sha256
+
+import pytest
+
+from quorate.api.conditions import Reason
+from quorate.api.governance_proposal import Phase
+from quorate.api.policy_conflict import Cause, ConflictOutcome, Level, Severity
+from quorate.conflicts.arbitration import arbitrate
+from quorate.conflicts.arbitrators import rank
+from quorate.conflicts.detect import Surroundings, detect, lacks_parent
+from quorate.conflicts.effect import Held, loss, resumed, window
+from quorate.conflicts.severity import Extent, severity_of
+from quorate.proposals.lifecycle import Life
+from quorate.trust.domain import DomainRevision
+from tests.unit.conflicts.arena import END, NAMES, Arena, candidate
+from tests.unit.proposals.fleet import OPENED, PERIOD, STANDARD, constitution, member, node
+
+DOMAIN = DomainRevision("fleet", constitution([member(name) for name in NAMES], {"Standard": STANDARD}))
+
+
+def _domain(**more: object) -> DomainRevision:
+    return DomainRevision("fleet", {**DOMAIN.spec, **more})
+
+
+def test_c2_timelocks_that_share_one_second_conflict() -> None:
+    """C2: the end of one timelock is T of the other: both ends belong to it."""
+    one, other = candidate("a"), candidate("b", 150, proposer="m1")
+    (found,) = detect(one, Surroundings(DOMAIN, rivals=(other,)))
+    assert found.cause is Cause.OVERLAPPING_TIMELOCKS
+    assert {party.digest for party in found.conflict.parties} == {one.digest, other.digest}
+    assert set(found.excluded) == {node("m0"), node("m1")}
+
+
+def test_c3_timelocks_that_share_none_do_not() -> None:
+    """C3: whoever is adopted after the other's timelock ended comes too late to contest it."""
+    assert not list(detect(candidate("a"), Surroundings(DOMAIN, rivals=(candidate("b", 151),))))
+
+
+def test_c4_three_rivals_are_three_pairs() -> None:
+    """C4: each proposal finds its two, in the same words as the others do."""
+    rivals = tuple(candidate(name) for name in "abc")
+    found = {item.conflict.digest for rival in rivals for item in detect(rival, Surroundings(DOMAIN, rivals=rivals))}
+    assert len(found) == 3
+
+
+def test_c5_the_lowest_hashes_sit() -> None:
+    """C5: of ten that may, the three with the lowest SHA-256(digest ‖ nodeId)."""
+    arena = Arena()
+    digest = bytes.fromhex(arena.conflict.digest.removeprefix("sha256:"))
+    hashes = {node(name): sha256(digest + node(name).encode()).digest() for name in NAMES}
+    assert [seat.node_id for seat in arena.bench()] == sorted(hashes, key=lambda item: hashes[item])[:3]
+    assert all(rank(arena.conflict.digest, node_id) == value for node_id, value in hashes.items())
+
+
+def test_c6_a_party_never_sits() -> None:
+    """C6: whoever would be first is passed over once it is a party; the others move up."""
+    before = Arena().bench()
+    after = Arena(excluded=frozenset({before[0].node_id})).bench()
+    assert after[:2] == before[1:]
+    assert before[0] not in after
+
+
+def test_c7_two_cannot_decide() -> None:
+    """C7: with two that may sit, the level escalates at the second at which it began."""
+    arena = Arena(members=[member("m0"), member("m1")])
+    progress = arbitrate(arena.case(), OPENED)
+    (first,) = progress.escalations
+    assert first.step is not None
+    assert (first.step.reason, first.step.at, progress.current.level) == (
+        Reason.TOO_FEW_ARBITRATORS,
+        OPENED,
+        Level.HUBS,
+    )
+
+
+def test_c8_a_majority_that_nobody_can_turn_decides_early() -> None:
+    """C8: two of three for PartyA; T is the second of the vote that made it."""
+    progress = arbitrate(Arena().cast("AA").case(), OPENED + 12)
+    assert progress.step is not None
+    assert (progress.step.outcome, progress.step.reason, progress.step.at) == (
+        ConflictOutcome.PARTY_A,
+        Reason.EARLY,
+        OPENED + 10,
+    )
+    assert arbitrate(Arena().cast("AA").case(), OPENED + 11).step is None
+
+
+def test_c9_one_vote_is_a_plurality_at_the_end() -> None:
+    """C9: those who stay away leave it to those who vote; until the end nothing is decided."""
+    arena = Arena().cast("A")
+    progress = arbitrate(arena.case(), END + 2)
+    assert progress.step is not None
+    assert (progress.step.outcome, progress.step.reason) == (ConflictOutcome.PARTY_A, Reason.PLURALITY)
+    waiting = arbitrate(arena.case(), END + 1)
+    assert (waiting.step, waiting.next_check) == (None, END + 2)
+
+
+@pytest.mark.parametrize("above", [True, False])
+def test_c10_a_tie_escalates_one_level(above: bool) -> None:
+    """C10: A, B, Compromise: the parent's members are asked next, or all hubs where there is no parent."""
+    arena = Arena(parent=[member(f"p{number}") for number in range(6)] if above else None).cast("ABC")
+    progress = arbitrate(arena.case(), OPENED + 12)
+    assert progress.current.level is (Level.PARENT if above else Level.HUBS)
+    assert progress.escalations[0].step is not None
+    assert progress.escalations[0].step.reason is Reason.TIE
+    assert len(progress.current.seats) == (3 if above else 10)
+
+
+def test_c11_silence_blocks() -> None:
+    """C11: nobody votes at any of three levels: after three periods both are blocked."""
+    arena = Arena(parent=[member(f"p{number}") for number in range(6)])
+    progress = arbitrate(arena.case(), OPENED + 3 * PERIOD + 2)
+    assert progress.step is not None
+    assert (progress.step.outcome, progress.step.reason, progress.step.at) == (
+        ConflictOutcome.BLOCKED,
+        Reason.UNRESOLVED,
+        OPENED + 3 * PERIOD,
+    )
+
+
+def test_c12_a_vote_taken_back_decides_nothing() -> None:
+    """C12: of two votes for PartyA one is retracted in the same second: one of three is no early majority."""
+    arena = Arena().cast("AA")
+    arena.vote(arena.bench()[1], "Retract", 10, sequence=2)
+    progress = arbitrate(arena.case(), OPENED + 100)
+    assert progress.step is None
+    assert progress.current.counts.document == {"partyA": 1, "partyB": 0, "compromise": 0, "outstanding": 2}
+
+
+def test_c13_equivocation_voids() -> None:
+    """C13: two choices under one sequence: neither counts."""
+    arena = Arena().cast("A-")
+    arena.vote(arena.bench()[0], "PartyB", 11)
+    state = arbitrate(arena.case(), OPENED + 100).current
+    assert {item.reason for item in state.votes} == {Reason.EQUIVOCATION}
+    assert state.counts.outstanding == 3
+
+
+def test_c14_a_revoked_key_voids() -> None:
+    """C14: the key is removed before T: the vote says nothing at the end, though it was taken."""
+    bench = Arena().bench()
+    left = [member(name) for name in NAMES if node(name) != bench[0].node_id]
+    arena = Arena(revised=[(20, left)]).cast("AB")
+    progress = arbitrate(arena.case(), END + 2)
+    assert progress.step is not None
+    assert progress.step.outcome is ConflictOutcome.PARTY_B
+    assert [item.reason for item in progress.levels[0].votes if item.ballot.holder == bench[0].node_id] == [
+        Reason.KEY_REVOKED
+    ]
+
+
+def test_c15_a_level_that_is_over_takes_no_votes() -> None:
+    """C15: a vote of level 1 after its tie is TooLate, and is none of level 2."""
+    arena = Arena().cast("ABC")
+    arena.vote(arena.bench()[0], "PartyB", 40, sequence=2)
+    progress = arbitrate(arena.case(), OPENED + 100)
+    assert progress.current.level is Level.HUBS
+    assert progress.current.counts.outstanding == 10
+    assert progress.levels[0].votes[-1].reason is Reason.TOO_LATE
+
+
+def test_c16_and_c17_what_a_loser_fails_with() -> None:
+    """C16, C17: Compromise and Blocked end both; otherwise the other party alone."""
+    conflict = Arena().conflict
+    first, second = (party.digest for party in conflict.parties)
+    said = {
+        outcome: tuple(
+            None if (found := loss([Held(conflict, 0, "x", 1, outcome)], digest)) is None else found[0]
+            for digest in (first, second)
+        )
+        for outcome in ConflictOutcome
+    }
+    assert said == {
+        ConflictOutcome.PARTY_A: (None, Reason.CONFLICT_LOST),
+        ConflictOutcome.PARTY_B: (Reason.CONFLICT_LOST, None),
+        ConflictOutcome.COMPROMISE: (Reason.COMPROMISE, Reason.COMPROMISE),
+        ConflictOutcome.BLOCKED: (Reason.UNRESOLVED, Reason.UNRESOLVED),
+    }
+
+
+def test_c18_the_winner_has_a_whole_window() -> None:
+    """C18: the window keeps its length and begins at the resolution, unless that fell into the timelock."""
+    conflict = Arena().conflict
+    life = Life(Phase.ADOPTED, decided_at=100, execute_after=150, execute_before=200)
+    late = resumed(life, [Held(conflict, 110, "x", 900, "PartyA")])
+    assert (late.execute_after, late.execute_before) == (900, 950)
+    assert resumed(life, [Held(conflict, 110, "x", 120, "PartyA")]) == life
+    assert window((150, None), [900]) == (900, None)
+
+
+def test_c19_an_unknown_parent_is_not_trusted() -> None:
+    """C19: whether a shared clause contradicts a parent that is unknown here cannot be told, so nothing executes."""
+    proposal = candidate("a")
+    shared = _domain(parent="above", sharedClauses={"rules": ["1"]})
+    assert lacks_parent(proposal, Surroundings(shared))
+    assert not lacks_parent(proposal, Surroundings(_domain(parent="above")))
+    parent = DomainRevision("above", DOMAIN.spec)
+    (found,) = detect(proposal, Surroundings(shared, parent=parent))
+    assert (found.cause, found.conflict.parties[1].name) == (Cause.PARENT_CONTRADICTS, "above")
+    both = candidate("a", domains=["fleet", "above"])
+    assert not list(detect(both, Surroundings(shared, parent=parent)))
+
+
+def test_an_unknown_parent_cannot_arbitrate() -> None:
+    """A tie under a parent that is unknown here blocks both: who decides next cannot be derived."""
+    arena = Arena(parent=[member("p0")], known_parent=False).cast("ABC")
+    progress = arbitrate(arena.case(), OPENED + 12)
+    assert progress.step is not None
+    assert (progress.step.outcome, progress.current.level) == (ConflictOutcome.BLOCKED, Level.PARENT)
+
+
+@pytest.mark.parametrize(
+    ("extent", "severity"),
+    [
+        (Extent(0, 9, 99), Severity.LOW),
+        (Extent(0, 10, 0), Severity.MEDIUM),
+        (Extent(0, 9, 100), Severity.MEDIUM),
+        (Extent(1, 99, 999), Severity.HIGH),
+        (Extent(1, 100, 0), Severity.CRITICAL),
+        (Extent(2, 0, 1000), Severity.CRITICAL),
+        (Extent(0, None, 0), Severity.HIGH),
+    ],
+)
+def test_severity_at_its_boundaries(extent: Extent, severity: Severity) -> None:
+    """Points of scope and of the larger size; what is unknown counts as the most."""
+    assert severity_of(extent) is severity
+
+
+@pytest.mark.parametrize(("eligible", "severity", "sit"), [(10, Severity.HIGH, 5), (4, Severity.CRITICAL, 4)])
+def test_three_to_five_sit(eligible: int, severity: Severity, sit: int) -> None:
+    """High and Critical seat five, or as many as there are."""
+    assert len(Arena(members=[member(name) for name in NAMES[:eligible]], severity=severity).bench()) == sit
