@@ -96,7 +96,7 @@ class TokenSigner:
         """The 64-byte signature; the PIN is asked for once, and a wrong one is not tried again."""
         if self._session is None:
             pin = _pin(self.uri, self.token)
-            self._session = self._bounded(lambda: self.token.open(user_pin=pin))
+            self._session = self._bounded(lambda: _log_in(self.token, pin))
         session = self._session
         return self._bounded(lambda: _sign(session, self.uri, self.key_id, message))
 
@@ -168,9 +168,19 @@ def _pin(uri: TokenUri, token: "Token") -> Any:
     return getpass(f"PIN of token {token.label}: ")
 
 
+def _log_in(token: "Token", pin: Any) -> "Session":
+    from pkcs11.exceptions import UserAlreadyLoggedIn  # noqa: PLC0415 - an extra
+
+    try:
+        return token.open(user_pin=pin)
+    except UserAlreadyLoggedIn:
+        # A login is the whole process's: another key of this token signed before.
+        return token.open()
+
+
 def _token(uri: TokenUri, tokens: Any) -> "Token":
     wanted = {name: uri.path[name] for name in ("token", "serial", "manufacturer", "model") if name in uri.path}
-    found: list[Token] = [token for token in tokens if all(_shown(token)[name] == value for name, value in wanted.items())]
+    found: list[Token] = [token for token in tokens if wanted.items() <= _shown(token).items()]
     if len(found) != 1:
         said = "no token" if not found else f"{len(found)} tokens"
         raise BadInputError(f"--key {uri.label}: {said} of {uri.module} with this token, serial, manufacturer, model")
