@@ -81,8 +81,9 @@ class AttestationSpec(Model):
     statement: Annotated[
         dict[str, Any], Field(max_length=64, json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
     ]
-    """What is stated, by type. Trust: {weightBasisPoints}; Delegation: {to, types}; Recovery,
-    CancelRecovery: the statement and its signatures. Resume: {chain, quarantine, epoch, size, head, finding}."""
+    """What is stated, by type. Trust: {weightBasisPoints}; Delegation: {to, types}; Compliance: {compliant} and more;
+    BoundaryCrossing: {release}; Recovery, CancelRecovery: the statement and its signatures; Resume: {chain, quarantine,
+    epoch, size, head, finding}."""
     signature: Signature
     """DSSE signature over the attestation's statement."""
 
@@ -114,6 +115,7 @@ class Attestation(Resource):
     )
     conditions: ClassVar[dict[str, str]] = {
         "Ready": "the attestation was checked and recorded; a refused one is Ready=False and Stalled=True",
+        "WithinBoundary": "only where it is about an object of another domain: what that domain's boundary asks is met",
     }
 
     spec: AttestationSpec

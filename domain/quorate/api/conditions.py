@@ -27,6 +27,7 @@ class ConditionType(StrEnum):
     SPEC_ACCEPTED = "SpecAccepted"
     SUCCEEDED = "Succeeded"
     COUNTED = "Counted"
+    WITHIN_BOUNDARY = "WithinBoundary"
     DRIFTED = "Drifted"
     OVERRIDDEN = "Overridden"
     ARCHIVED = "Archived"
@@ -193,6 +194,15 @@ class Reason(StrEnum):
     COUNTED = "Counted"
     UNKNOWN_PROPOSAL = "UnknownProposal"
     NOT_ACCEPTED = "NotAccepted"
+    # What crosses from one domain into another: docs/trust.md, "Boundaries".
+    BOUNDARY_MET = "BoundaryMet"
+    BOUNDARY_RELEASED = "BoundaryReleased"
+    BOUNDARY_WARNED = "BoundaryWarned"
+    BOUNDARY_QUARANTINED = "BoundaryQuarantined"
+    BOUNDARY_DENIED = "BoundaryDenied"
+    # Events: docs/notifications.md.
+    VOTE_NEEDED = "VoteNeeded"
+    NOTIFICATION_FAILED = "NotificationFailed"
     # Exported documents: api.md.
     NO_CLAUSE_TARGET = "NoClauseTarget"
 

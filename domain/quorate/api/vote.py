@@ -118,6 +118,7 @@ class Vote(Resource):
     conditions: ClassVar[dict[str, str]] = {
         "Counted": "the vote is part of its member's choice; otherwise the reason says why not",
         "Ready": "the vote was accepted, though it may be overtaken; a refused vote is Ready=False and Stalled=True",
+        "WithinBoundary": "only where it is cast in another domain: what the proposal's domain asks of that one is met",
     }
 
     spec: VoteSpec

@@ -1,9 +1,10 @@
 """Attestations: form by type, the attester's key, expiry, recoveries that travel in them (trust.md, "Statements").
 
-An expired attestation is still recorded: by its sequence it replaces an older one, and then says nothing more
-(governance.md, "Delegation"). What a valid one is worth (scores, boundaries) is decided elsewhere.
+An expired attestation is still recorded: an expired delegation by its sequence replaces an older one, and then says
+nothing more (governance.md, "Delegation"). What a valid one is worth is for `edges` and `boundary` to say.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -24,15 +25,16 @@ from quorate.api.schema import (
     text,
     within,
 )
-from quorate.api.trust_domain import DomainSignature, KeyPurpose
+from quorate.api.trust_domain import DomainSignature
 from quorate.audit.quarantine import MAX_FINDING
 from quorate.canonical import NotCanonicalError, canonical_bytes, format_time, parse_time
 from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, attestation_statement, recovery_statement
 from quorate.trust.domain import DomainRevision
+from quorate.trust.edges import NODE_KIND, purpose_of
 from quorate.trust.form import FormError, check_fields
+from quorate.trust.record import AHEAD_SECONDS
 
-MAX_AHEAD_SECONDS = 300
 Spec = Mapping[str, Any]
 
 
@@ -50,6 +52,13 @@ class Trust(Model):
 
     weight_basis_points: Annotated[int, within(1, 10_000)]
     """Weight of the edge from the attester to the subject."""
+
+
+class Crossing(Model):
+    """What a BoundaryCrossing states about the Vote or Attestation whose digest its subject names."""
+
+    release: bool
+    """Whether what a boundary holds may count; false takes an earlier release back."""
 
 
 class Recovery(Model):
@@ -111,6 +120,7 @@ class Resume(Model):
 STATEMENTS: Mapping[str, type[Model]] = {
     AttestationType.DELEGATION: Delegation,
     AttestationType.TRUST: Trust,
+    AttestationType.BOUNDARY_CROSSING: Crossing,
     AttestationType.RECOVERY: Recovery,
     AttestationType.CANCEL_RECOVERY: Cancellation,
     AttestationType.RESUME: Resume,
@@ -142,6 +152,7 @@ def check_attestation_form(spec: Spec) -> None:
     model = STATEMENTS.get(spec["type"])
     if model is not None:
         check_fields(model, spec["statement"], "spec.statement")
+    _check_subject(spec)
     for field, time in _times(spec):
         try:
             parse_time(time)
@@ -151,6 +162,17 @@ def check_attestation_form(spec: Spec) -> None:
         if act["by"] != act["keyName"]:
             rule = f"{act['keyName']!r} must be the admin's name in by, {act['by']!r}"
             raise FormError(f"spec.statement.acts[{index}].keyName", rule)
+
+
+def _check_subject(spec: Spec) -> None:
+    """Trust is in a node, by its nodeId; a crossing is released by the digest of what was signed."""
+    subject = spec.get("subject") or {}
+    kind, name = subject.get("kind"), str(subject.get("name"))
+    if spec["type"] == AttestationType.TRUST and (kind != NODE_KIND or not re.fullmatch(UUID4, name)):
+        rule = f"{kind} {name!r} must be of kind {NODE_KIND}, its name a nodeId: Trust is in a node"
+        raise FormError("spec.subject", rule)
+    if spec["type"] == AttestationType.BOUNDARY_CROSSING and subject.get("digest") is None:
+        raise FormError("spec.subject.digest", "is absent; a BoundaryCrossing names the Vote or Attestation by it")
 
 
 def _times(spec: Spec) -> Iterator[tuple[str, Any]]:
@@ -191,10 +213,10 @@ def _judge_signer(domain: DomainRevision, spec: Spec, statement: Statement, reco
     member = domain.members.get(attester)
     if member is None:
         return Reason.NOT_A_MEMBER, f"spec.attester {attester} is not a member of {domain.name}"
-    if parse_time(spec["at"]) > recorded + MAX_AHEAD_SECONDS:
-        message = f"spec.at {spec['at']} is more than {MAX_AHEAD_SECONDS} s after {format_time(recorded)}"
+    if parse_time(spec["at"]) > recorded + AHEAD_SECONDS:
+        message = f"spec.at {spec['at']} is more than {AHEAD_SECONDS} s after {format_time(recorded)}"
         return Reason.FROM_THE_FUTURE, message
-    purpose = KeyPurpose.MACHINE if spec["type"] == AttestationType.CONTRACT_HELD else KeyPurpose.VOTE
+    purpose = purpose_of(spec["type"])
     key = member.key(purpose, name)
     if key is None:
         return Reason.UNKNOWN_KEY, f"spec.keyName {name!r} is no {purpose} key of {attester} in {domain.name}"

@@ -22,6 +22,7 @@ Spec = dict[str, Any]
 AT = "2026-02-01T12:00:00Z"
 RECORDED = parse_time("2026-02-01T12:00:05Z")
 DIGEST = "sha256:" + "a" * 64
+SUBJECT = {"kind": "MeshNode", "name": NODES[1], "digest": DIGEST}
 
 
 def delegation(**changes: Any) -> Spec:
@@ -59,12 +60,13 @@ class TestForm:
             ({"to": ""}, "Delegation"),
             ({"weightBasisPoints": 1}, "Trust"),
             ({"weightBasisPoints": 10_000}, "Trust"),
+            ({"release": True}, "BoundaryCrossing"),
             ({"anything": {"goes": None}}, "Compliance"),
         ],
     )
     def test_accepted(self, statement: Spec, type_: str) -> None:
         """Each type has its own statement; types without a form take any object."""
-        verdict = judge(delegation(type=type_, statement=statement))
+        verdict = judge(delegation(type=type_, statement=statement, subject=SUBJECT))
         assert verdict.accepted, verdict.message
         assert verdict.statement is not None
 
@@ -78,6 +80,17 @@ class TestForm:
             ({"type": "Trust", "statement": {"weightBasisPoints": 0}}, "spec.statement.weightBasisPoints"),
             ({"type": "Trust", "statement": {"weightBasisPoints": 10_001}}, "spec.statement.weightBasisPoints"),
             ({"type": "Trust", "statement": {}}, "spec.statement.weightBasisPoints"),
+            ({"type": "Trust", "statement": {"weightBasisPoints": 1}}, "spec.subject"),
+            (
+                {"type": "Trust", "statement": {"weightBasisPoints": 1}, "subject": {**SUBJECT, "kind": "Node"}},
+                "spec.subject",
+            ),
+            (
+                {"type": "Trust", "statement": {"weightBasisPoints": 1}, "subject": {**SUBJECT, "name": "hub-b"}},
+                "spec.subject",
+            ),
+            ({"type": "BoundaryCrossing", "statement": {"release": True}}, "spec.subject.digest"),
+            ({"type": "BoundaryCrossing", "statement": {"release": 1}, "subject": SUBJECT}, "spec.statement.release"),
             ({"type": "Recovery", "statement": {"revision": 2}}, "spec.statement.previousDigest"),
             ({"type": "CancelRecovery", "statement": {"acts": []}}, "spec.statement.acts"),
             ({"type": "Rumour"}, "spec.type"),

@@ -1,0 +1,246 @@
+"""Boundaries: what another domain must show before what it signs counts here (docs/trust.md, "Boundaries").
+
+The receiving domain judges with its own revision, its own seeds and attestations made under its own constitution; an
+actor of whom it knows nothing has score 0. A verdict is a function of what is recorded and the second, so that an
+outsider derives the same one.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quorate.api.attestation import AttestationType
+from quorate.api.conditions import Reason
+from quorate.api.schema import Privilege
+from quorate.api.trust_domain import OnViolation
+from quorate.trust.domain import DomainHistory, DomainRevision
+from quorate.trust.edges import Graph, about_node, holds, standing, trust_graph
+from quorate.trust.path import FULL, Path, ScoreRules, Scores
+from quorate.trust.record import AttestationRecord, stand
+
+REASONS: Mapping[str, Reason] = {
+    OnViolation.DENY: Reason.BOUNDARY_DENIED,
+    OnViolation.QUARANTINE: Reason.BOUNDARY_QUARANTINED,
+    OnViolation.WARN: Reason.BOUNDARY_WARNED,
+}
+PASSING = frozenset({Reason.BOUNDARY_MET, Reason.BOUNDARY_RELEASED, Reason.BOUNDARY_WARNED})
+"""What lets a crossing count."""
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Something signed under one domain that takes effect in another.
+
+    Attributes:
+        actor: nodeId of who signed it.
+        public_key: The key that signed it, as text; None: not known, so not the actor's here either.
+        digest: Digest of the signed statement.
+    """
+
+    actor: str
+    public_key: str | None
+    digest: str
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """What one domain asks of another."""
+
+    minimum: int
+    attestations: tuple[str, ...]
+    on_violation: str
+
+    @classmethod
+    def of(cls, revision: DomainRevision, from_domain: str) -> "Requirement | None":
+        """By a revision of the receiving domain; None where it has no boundaries at all.
+
+        A domain that has boundaries, and none with this one, does not know it: unknown is not trusted.
+        """
+        boundaries = revision.spec.get("boundary") or ()
+        if not boundaries:
+            return None
+        lowest = ScoreRules.of(revision.spec).minimum
+        written = next((item for item in boundaries if item["fromDomain"] == from_domain), None)
+        if written is None:
+            return cls(max(lowest or 0, 1), (), OnViolation.DENY)
+        types = tuple(dict.fromkeys(written.get("requireAttestations") or ()))
+        minimum = written.get("minScoreBasisPoints")
+        minimum = lowest if minimum is None else minimum
+        return cls((0 if types else 1) if minimum is None else int(minimum), types, str(written["onViolation"]))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of a crossing at a second.
+
+    Attributes:
+        reason: BoundaryMet, or what follows from a violation; BoundaryReleased where a member let it through.
+        message: Names the actor, what it has and what it needs.
+        score: The best score from a root, basis points; 10000 for a root itself.
+        minimum: What the boundary asks for.
+        missing: Types of attestations that are required and not there.
+        path: The path behind the score.
+    """
+
+    reason: Reason
+    message: str
+    score: int
+    minimum: int
+    missing: tuple[str, ...] = ()
+    path: Path | None = None
+
+    @property
+    def passes(self) -> bool:
+        """Whether the crossing counts."""
+        return self.reason in PASSING
+
+    def document(self, from_domain: str) -> dict[str, Any]:
+        """As entries hold it."""
+        hops = () if self.path is None else self.path.hops
+        return {
+            "fromDomain": from_domain,
+            "reason": str(self.reason),
+            "message": self.message[:1024],
+            "scoreBasisPoints": self.score,
+            "minScoreBasisPoints": self.minimum,
+            "missing": list(self.missing),
+            "path": [hop.edge.digest for hop in hops],
+        }
+
+
+class Border:
+    """The boundary of one domain towards another, over time.
+
+    Args:
+        receiver: Accepted revisions of the domain in which a crossing takes effect.
+        from_domain: Name of the domain under which it was signed.
+        records: Attestations made under the receiver; in any order, other domains' are passed over.
+    """
+
+    def __init__(self, receiver: DomainHistory, from_domain: str, records: Iterable[AttestationRecord]) -> None:
+        self.receiver, self.from_domain = receiver, from_domain
+        self._records: dict[str, list[AttestationRecord]] = {}
+        for record in records:
+            self._records.setdefault(record.type, []).append(record)
+        self._seconds = sorted(self._changes())
+        self._states: dict[int, _State] = {}
+
+    def _changes(self) -> set[int]:
+        found = {self.receiver.recorded(number) for number in range(1, len(self.receiver.accepted) + 1)}
+        for records in self._records.values():
+            found.update(record.recorded for record in records)
+            found.update(record.expires_at for record in records if record.expires_at is not None)
+        return found
+
+    def seconds(self) -> Sequence[int]:
+        """The seconds at which a verdict may change, in order: between two of them it does not."""
+        return self._seconds
+
+    def epoch(self, second: int) -> int:
+        """Equal for seconds at which every verdict is the same."""
+        return bisect_right(self._seconds, second)
+
+    def judge(self, crossing: Crossing, second: int) -> Verdict:
+        """What becomes of a crossing at a second (docs/trust.md, "Verdict")."""
+        epoch = self.epoch(second)
+        if epoch not in self._states:
+            self._states[epoch] = _State(self.receiver, self.from_domain, self._records, second)
+        return self._states[epoch].judge(crossing)
+
+
+class _State:
+    """What the receiving domain knows between two changes."""
+
+    def __init__(
+        self,
+        receiver: DomainHistory,
+        from_domain: str,
+        records: Mapping[str, Sequence[AttestationRecord]],
+        second: int,
+    ) -> None:
+        self._receiver, self._from, self._records, self._second = receiver, from_domain, records, second
+        self._revision = receiver.at(second)
+        self._required = None if self._revision is None else Requirement.of(self._revision, from_domain)
+        self._rules = ScoreRules(length=0) if self._revision is None else ScoreRules.of(self._revision.spec)
+        self._verdicts: dict[Crossing, Verdict] = {}
+        self._reached: dict[str, Scores] = {}
+        self._graph: Graph | None = None
+
+    def judge(self, crossing: Crossing) -> Verdict:
+        if crossing not in self._verdicts:
+            self._verdicts[crossing] = self._judge(crossing)
+        return self._verdicts[crossing]
+
+    def _judge(self, crossing: Crossing) -> Verdict:
+        if self._revision is None:
+            message = f"{self._receiver.latest.name} had no accepted revision: nothing may cross into it"
+            return Verdict(Reason.BOUNDARY_DENIED, message, 0, FULL)
+        required, name = self._required, self._revision.name
+        if required is None:
+            return Verdict(Reason.BOUNDARY_MET, f"{name} has no boundaries", 0, 0)
+        path = self._best(crossing)
+        score = 0 if path is None else path.score or FULL
+        missing = tuple(kind for kind in required.attestations if not self._attested(kind, crossing.actor))
+        has = f"{crossing.actor} of {self._from} has score {score} in {name}"
+        needs = f"minScoreBasisPoints {required.minimum}"
+        if missing:
+            needs += f" and attestations {', '.join(required.attestations)}, of which {', '.join(missing)} is missing"
+        if score >= required.minimum and not missing:
+            return Verdict(Reason.BOUNDARY_MET, f"{has}; {needs}", score, required.minimum, (), path)
+        reason = REASONS[required.on_violation]
+        message = f"{has}; boundary from {self._from} asks for {needs}"
+        released = self._released(crossing) if reason == Reason.BOUNDARY_QUARANTINED else None
+        if released is not None:
+            reason = Reason.BOUNDARY_RELEASED
+            message += f"; {released.holder} released it by {released.digest}"
+        return Verdict(reason, message, score, required.minimum, missing, path)
+
+    def _best(self, crossing: Crossing) -> Path | None:
+        """The best path from a root to the actor; an empty one where the actor is a root; None: no trust.
+
+        A nodeId that is a member here too is the same node only with a key that it has here: the other domain's admins
+        may list any nodeId with keys of their own.
+        """
+        assert self._revision is not None
+        member = self._revision.members.get(crossing.actor)
+        if member is not None and crossing.public_key not in {key.public_key for key in member.keys}:
+            return None
+        roots = self._rules.seeds or (self._revision.home_hub,)
+        if member is not None and crossing.actor in roots:
+            return Path(crossing.actor, crossing.actor)
+        if self._graph is None:
+            self._graph = trust_graph(self._receiver, self._records.get(AttestationType.TRUST, ()), self._second)
+        found = [self._scores(self._graph, root).path(crossing.actor) for root in roots if root != crossing.actor]
+        best = max(found, key=lambda path: (path.score, -len(path.hops)), default=None)
+        return best if best is not None and best.score else None
+
+    def _scores(self, graph: Graph, root: str) -> Scores:
+        if root not in self._reached:
+            self._reached[root] = Scores(graph, root, self._rules)
+        return self._reached[root]
+
+    def _attested(self, kind: str, actor: str) -> bool:
+        """Whether a member here attests this type of the actor; a Compliance that says no is none."""
+        records = [record for record in self._records.get(kind, ()) if about_node(record) == actor]
+        return any(
+            record.content.get("compliant") is not False
+            for _, record in standing(self._receiver, records, self._second)
+        )
+
+    def _released(self, crossing: Crossing) -> AttestationRecord | None:
+        """The BoundaryCrossing by which a member that may validate attestations lets this statement through."""
+        assert self._revision is not None
+        by_key: dict[str, list[AttestationRecord]] = {}
+        for record in self._records.get(AttestationType.BOUNDARY_CROSSING, ()):
+            if record.subject.get("digest") == crossing.digest and holds(self._receiver, record, self._second):
+                by_key.setdefault(record.holder, []).append(record)
+        for holder, records in sorted(by_key.items()):
+            member = self._revision.members[holder]
+            if holder == crossing.actor or member.suspended or member.learner:
+                continue
+            stood = stand(records).records if member.may(Privilege.VALIDATE_ATTESTATION) else ()
+            last = min(stood, key=lambda item: (-item.sequence, item.digest), default=None)
+            if last is not None and last.content.get("release") is True:
+                return last
+        return None
