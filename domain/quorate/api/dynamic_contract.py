@@ -216,7 +216,7 @@ class DynamicContractStatus(Status):
     drifted: Annotated[list[Annotated[str, text(63)]], some(MAX_CLAUSES)] | None = None
     """Clauses whose content was altered outside a vote."""
     drifted_by: DriftAuthor | None = None
-    """Who wrote the altered content."""
+    """Who wrote the content that drifted last, as far as the object told."""
 
 
 class DynamicContract(Resource):

@@ -27,19 +27,21 @@ class Author:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-def author_of(managed_fields: Sequence[Mapping[str, Any]] | None, *fields: str) -> Author | None:
-    """The last manager that owns one of the top-level `fields` (`data`, `immutable`, `metadata`); None if nobody does.
+def author_of(managed_fields: Sequence[Mapping[str, Any]] | None, *fields: str, except_for: str = "") -> Author | None:
+    """The last manager, other than `except_for`, that owns one of the top-level `fields`; None if nobody does.
 
-    Entries without a time are older than any with one; of several at one second the last listed stands.
+    Without `fields` it is whoever wrote last. Entries without a time are older than any with one; of several at one
+    second the last listed stands.
     """
     owning = [
         entry
         for entry in managed_fields or ()
-        if any(f"f:{name}" in (entry.get("fieldsV1") or {}) for name in fields) and not entry.get("subresource")
+        if entry.get("manager") != except_for
+        and not entry.get("subresource")
+        and (not fields or any(f"f:{name}" in (entry.get("fieldsV1") or {}) for name in fields))
     ]
     if not owning:
         return None
     last = max(enumerate(owning), key=lambda item: (str(item[1].get("time") or ""), item[0]))[1]
-    return Author(
-        str(last.get("manager") or "unknown")[:128], str(last.get("operation") or "Update"), last.get("time") or None
-    )
+    manager, operation = str(last.get("manager") or "unknown")[:128], str(last.get("operation") or "Update")
+    return Author(manager, operation, last.get("time") or None)

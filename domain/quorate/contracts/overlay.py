@@ -227,7 +227,9 @@ def _bounded(overlay: Overlay) -> Overlay:
     try:
         check_form({**overlay.content.document, "clauses": clauses}, Reason.INVALID)
     except ContractRefusedError as error:
-        refused = {"reason": error.reason, "message": f"the effective content is refused as a whole: {error}"}
-        items = tuple(replace(item, **refused) if item.applied else item for item in overlay.items)
+        message = f"the effective content is refused as a whole: {error}"
+        items = tuple(
+            replace(item, reason=error.reason, message=message) if item.applied else item for item in overlay.items
+        )
         return Overlay(overlay.content, overlay.permission, items)
     return overlay

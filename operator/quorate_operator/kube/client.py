@@ -84,7 +84,8 @@ class Client:
             Conflict: it exists already (also when a first attempt succeeded unseen).
         """
         meta, resource = body["metadata"], BY_KIND[body["kind"]]
-        return await self.request("POST", resource.path(meta.get("namespace") or ""), body=body)
+        params = {"fieldManager": FIELD_MANAGER}
+        return await self.request("POST", resource.path(meta.get("namespace") or ""), body=body, params=params)
 
     async def replace(self, body: Obj) -> Obj:
         """Replace an object; with `metadata.resourceVersion` only if it still has that version (else `Conflict`)."""

@@ -4,56 +4,67 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from quorate.api.conditions import ConditionType, Reason, is_true, observe
-from quorate.api.dynamic_contract import MAX_HISTORY
-from quorate.audit.entry import Draft, Tether
-from quorate.canonical import format_time
+from quorate.api.attestation import AttestationType
+from quorate.api.conditions import ConditionType, Reason, observe
+from quorate.audit.entry import Tether
+from quorate.contracts.author import Author, author_of
 from quorate.contracts.content import Content
 from quorate.contracts.drift import Drift, Remedy, detect
 from quorate.contracts.form import ContractRefusedError
-from quorate.trust.domain import DomainRevision
+from quorate.contracts.overlay import judge_overrides, permission
+from quorate.contracts.window import Count
 from quorate_operator.errors import Stalled
+from quorate_operator.kube.client import FIELD_MANAGER
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import CONTENT_LABEL, Key, Obj
+from quorate_operator.reconcile.contract_holders import Holdings, counted
+from quorate_operator.reconcile.contract_past import CHANGED, CUT_OVER, GENESIS, Past, Version, past_of
+from quorate_operator.reconcile.contract_standing import Standing, Step, draft
 from quorate_operator.reconcile.domains import Constitution, Domains
-from quorate_operator.reconcile.projection import content_key, content_manifest, is_held
-from quorate_operator.reconcile.protocol import Command, Context, CreateChild, Note, Plan, Relation, Remove
+from quorate_operator.reconcile.projection import content_key, is_held
+from quorate_operator.reconcile.protocol import Context, Plan, Relation
 from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
-GENESIS = "governance.contract.genesis"
-CHANGED = "governance.contract.changed"
-DRIFTED = "governance.contract.drifted"
-RESTORED = "governance.contract.restored"
+__all__ = ["CHANGED", "GENESIS", "DynamicContracts", "genesis_refusal"]
 
 
 @dataclass(frozen=True)
 class Gathered:
     """What one decision about a DynamicContract is made from.
 
-    `head` is the contract's last entry; `in_force` the content that it names; `held` the altered projection, if any.
+    `head` is the contract's last entry, `past` all of them; `in_force` the content that the head names; `missing` says
+    that it is not projected as it should be, `held` what stands there instead. `holding` are the nodes that hold it;
+    `privileges` those that the operator's own MeshNode is narrowed to (None: not narrowed).
     """
 
     obj: Obj
     constitution: Constitution | None
     node_id: str
     head: Recorded | None = None
+    past: Past | None = None
     in_force: Content | None = None
-    history: tuple[Recorded, ...] = ()
     missing: bool = False
     held: Obj | None = None
+    holding: frozenset[str] = frozenset()
+    privileges: frozenset[str] | None = None
 
 
 class DynamicContracts:
-    """Reconciles DynamicContracts."""
+    """Reconciles DynamicContracts; `holdings` are fed by the heartbeats of MeshNodes."""
 
     kind = "DynamicContract"
 
-    def __init__(self, domains: Domains) -> None:
+    def __init__(self, domains: Domains, holdings: Holdings) -> None:
         self._domains = domains
+        self._holdings = holdings
         self._accepted: dict[str, Any] = {}
+        self._narrowed: dict[str, Any] = {}
+        self._past: dict[str, tuple[Recorded, Past]] = {}
         self.relations: Mapping[str, Relation] = {
             "TrustDomain": self._of_changed_domain,
+            "MeshNode": self._of_narrowed_node,
+            "Attestation": _of_attested_content,
             "ConfigMap": _holding,
         }
 
@@ -64,6 +75,15 @@ class DynamicContracts:
             return ()
         self._accepted[name] = digest
         return view.by("DynamicContract", "domain", name)
+
+    def _of_narrowed_node(self, obj: Obj, view: View) -> Sequence[Key]:
+        """A node's privileges decide about its overrides."""
+        node_id, privileges = obj["spec"]["nodeId"], obj["spec"].get("privileges")
+        if self._narrowed.get(node_id) == privileges:
+            return ()
+        self._narrowed[node_id] = privileges
+        names = obj["spec"].get("trustDomains") or ()
+        return [key for name in names for key in view.by("DynamicContract", "domain", name)]
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
         """One query for constitutions, one for the contracts' last entries, one for content that changed."""
@@ -76,46 +96,49 @@ class DynamicContracts:
         for key, obj in objects.items():
             head = heads.get(_contract_id(obj))
             constitution = constitutions.get(obj["spec"]["trustDomain"])
-            gathered[key] = await self._one(key, obj, constitution, head, contents, context)
+            gathered[key] = await self._one(obj, constitution, head, contents, context)
         return gathered
 
     async def _one(
         self,
-        key: Key,
         obj: Obj,
         constitution: Constitution | None,
         head: Recorded | None,
         contents: Mapping[str, bytes],
         context: Context,
     ) -> Gathered:
-        if head is None:
-            return Gathered(obj, constitution, context.config.node_id)
+        node_id, view = context.config.node_id, context.view
+        if head is None or constitution is None:
+            return Gathered(obj, constitution, node_id, head)
         digest = head.detail["digest"]
-        status = obj.get("status") or {}
-        current = status.get("lastEntry") == str(head.entry_id) and "inForce" in status
-        history: tuple[Recorded, ...] = ()
-        if not current:
-            history = tuple(
-                entry for entry in await context.log.about(_contract_id(obj)) if entry.event_type in (GENESIS, CHANGED)
-            )
-        if digest not in contents:
-            return Gathered(obj, constitution, context.config.node_id, head, _genesis(obj), history)
-        held = None
-        if not is_held(context.view, digest):
-            held = await context.client.get(content_key(digest))
+        content = Content.parse(contents[digest]) if digest in contents else _genesis(obj)
+        # A genesis is its own spec, which is immutable: it has no projection.
+        missing = content is not None and content.previous is not None and not is_held(view, digest)
+        now = int(context.clock())
         return Gathered(
             obj,
             constitution,
-            context.config.node_id,
+            node_id,
             head,
-            Content.parse(contents[digest]),
-            history,
-            missing=not is_held(context.view, digest),
-            held=held,
+            await self._read(head, context),
+            content,
+            missing,
+            await context.client.get(content_key(digest)) if missing else None,
+            frozenset(self._holdings.holding(constitution, _contract_id(obj), digest, view, now)),
+            _privileges(view, node_id),
         )
 
+    async def _read(self, head: Recorded, context: Context) -> Past:
+        """The contract's entries, once for each last one."""
+        known = self._past.get(head.subject_key)
+        if known is None or known[0].entry_id != head.entry_id:
+            entries = [entry for entry in await context.log.about(head.subject_key) if entry.chain_id == head.chain_id]
+            past = past_of([entry for entry in entries if entry.subject_key == head.subject_key])
+            known = self._past[head.subject_key] = (head, past or _pruned(head))
+        return known[1]
+
     def decide(self, gathered: Gathered, now: int) -> Plan:
-        """Genesis, restoration of what is in force, or drift."""
+        """Genesis, restoration of what is in force, drift, overrides, cut-over."""
         obj, constitution = gathered.obj, gathered.constitution
         name = obj["spec"]["trustDomain"]
         if constitution is None:
@@ -133,8 +156,13 @@ class DynamicContracts:
         if refusal is not None:
             return _not_ready(obj, Reason.UNKNOWN_GENESIS, refusal, now, stalled=True, authorised=False)
         if gathered.head is None:
-            return _begin(obj, genesis, constitution, now)
+            entry = draft(obj, Step(GENESIS, {}), None, genesis, Tether(latest.phase_id), now)
+            return Plan(chain=constitution.chain, entries=(entry,), dirty=(_key(obj),))
         return _in_force(gathered, gathered.head, constitution, now)
+
+
+def _key(obj: Obj) -> Key:
+    return Key("DynamicContract", "", obj["metadata"]["name"])
 
 
 def _contract_id(obj: Obj) -> str:
@@ -146,6 +174,20 @@ def _genesis(obj: Obj) -> Content | None:
         return Content.genesis(obj["spec"]["genesis"])
     except ContractRefusedError:
         return None
+
+
+def _privileges(view: View, node_id: str) -> frozenset[str] | None:
+    """What the MeshNode of the operator's node is narrowed to; of several with this nodeId, what all of them leave."""
+    nodes = [view.get(key) for key in view.by("MeshNode", "nodeId", node_id)]
+    written = [obj["spec"]["privileges"] for obj in nodes if obj is not None and "privileges" in obj["spec"]]
+    return frozenset.intersection(*map(frozenset, written)) if written else None
+
+
+def _pruned(head: Recorded) -> Past:
+    """What the last entry alone says, where the versions are in an archive."""
+    detail = head.detail
+    version = Version(detail["version"], detail["digest"], head.timestamp // 1_000_000)
+    return Past((version,))
 
 
 def genesis_refusal(obj: Obj, genesis: Content, constitution: Constitution, head: Recorded | None) -> str | None:
@@ -177,172 +219,87 @@ def _not_ready(obj: Obj, reason: str, message: str, now: int, *, stalled: bool, 
     fields: dict[str, Any] = {"contractId": _contract_id(obj), "domain": obj["spec"]["trustDomain"]}
     if authorised is False:
         # Nothing of it is in force; what was comes back from the log when the domain lists it again.
-        fields |= dict.fromkeys(("inForce", "clauseDigests", "surfacesDigest", "history", "drifted"))
+        fields |= dict.fromkeys(_SHOWN)
     return Plan(status=status_with(obj, fields, observations, now=now))
 
 
-def _draft(
-    obj: Obj, event: str, previous: Recorded | None, content: Content, latest: DomainRevision, now: int, **detail: Any
-) -> Draft:
-    meta = obj["metadata"]
-    named = {"digest": content.digest, "version": content.version, **detail}
-    return Draft(
-        content.contract_id,
-        None if previous is None else previous.entry_id,
-        event,
-        {"kind": "DynamicContract", "name": meta["name"], "uid": meta["uid"], "generation": meta.get("generation")},
-        Tether(latest.phase_id, contract_version=content.version),
-        now * 1_000_000,
-        question="contract.observe",
-        about=[content.digest],
-        detail=named,
-    )
-
-
-def _begin(obj: Obj, genesis: Content, constitution: Constitution, now: int) -> Plan:
-    """The log has no entry for this contractId: its genesis comes into force, once."""
-    draft = _draft(obj, GENESIS, None, genesis, constitution.latest, now)
-    in_force = {"version": genesis.version, "digest": genesis.digest, "since": format_time(now)}
-    return Plan(
-        chain=constitution.chain,
-        entries=(draft,),
-        status=_status(obj, genesis, in_force, [in_force], str(draft.entry_id), now),
-    )
+_SHOWN = ("inForce", "clauseDigests", "surfacesDigest", "history", "accepts", "overlay", "drifted", "driftedBy")
 
 
 def _in_force(gathered: Gathered, head: Recorded, constitution: Constitution, now: int) -> Plan:
-    obj, content = gathered.obj, gathered.in_force
-    if content is None or content.digest != head.detail["digest"]:
+    content = gathered.in_force
+    if content is None or content.digest != head.detail["digest"] or gathered.past is None:
         raise Stalled(Reason.LOG_BEHIND, f"content {head.detail['digest']} of the last entry is not in the database")
-    detail = head.detail
-    remedy = Remedy(constitution.latest.spec.get("drift") or Remedy.RESTORE)
-    drift = _drift(gathered, content)
-    status = obj.get("status") or {}
-    in_force, past = status.get("inForce") or {}, status.get("history") or []
-    if gathered.history:
-        changes = [_version(entry) for entry in gathered.history]
-        in_force, past = changes[-1], list(reversed(changes))[:MAX_HISTORY]
-    if drift is None:
-        commands: tuple[Command, ...] = ()
-        if gathered.missing:
-            # Never drift: the projection of a change that was just executed does not exist yet.
-            commands = (CreateChild(content_manifest(content.digest, content.data)),)
-        wanted = _status(obj, content, in_force, past, str(head.entry_id), now)
-        return Plan(status=wanted, commands=commands)
-    return _drifted(gathered, head, content, constitution, drift, remedy, (in_force, past, detail), now)
-
-
-def _drift(gathered: Gathered, content: Content) -> Drift | None:
-    """Drift of the projection. One that is missing is drift only after it was there once: lastEntry says so."""
-    if not gathered.missing:
-        return None
-    data = ((gathered.held or {}).get("data") or {}).get("content")
-    if gathered.held is not None and data is not None:
-        found = detect(content, data.encode())
-        if found is not None or gathered.held.get("immutable"):
-            return found
-    applied = (gathered.obj.get("status") or {}).get("lastEntry") == str(
-        gathered.head.entry_id if gathered.head else ""
+    latest, obj = constitution.latest, gathered.obj
+    allowed = permission(latest, gathered.node_id, obj["metadata"]["name"], narrowed=gathered.privileges)
+    overrides = obj["spec"].get("localOverrides") or ()
+    standing = Standing(
+        obj,
+        head,
+        content,
+        gathered.past,
+        judge_overrides(content, overrides, allowed, gathered.past.recorded),
+        Count.of(tuple(counted(latest, now)), gathered.holding),
+        Remedy(latest.spec.get("drift") or Remedy.RESTORE),
+        now,
+        _drift(gathered, content, head),
+        gathered.missing,
+        gathered.held,
     )
-    return Drift(content.digest, None) if applied or gathered.held is not None else None
-
-
-def _drifted(
-    gathered: Gathered,
-    head: Recorded,
-    content: Content,
-    constitution: Constitution,
-    drift: Drift,
-    remedy: Remedy,
-    kept: tuple[Any, Any, Mapping[str, Any]],
-    now: int,
-) -> Plan:
-    in_force, past, detail = kept
-    obj = gathered.obj
-    message = drift.report(remedy)
-    status = obj.get("status") or {}
-    event = RESTORED if remedy is Remedy.RESTORE else DRIFTED
-    same = head.event_type == event and detail.get("held") == (drift.held_digest or "")
-    # The entry is there already: its effect was lost with a crash, or the drift that it reported still stands.
-    recorded = same and (status.get("lastEntry") != str(head.entry_id) or is_true(status, ConditionType.DRIFTED))
-    entries: tuple[Draft, ...] = ()
-    if not recorded:
-        named = {name: detail[name] for name in ("proposalDigest", "evidenceDigest", "since") if name in detail}
-        extra = {**named, "held": drift.held_digest or "", "message": message[:1024]}
-        entries = (_draft(obj, event, head, content, constitution.latest, now, **extra),)
-    commands: tuple[Command, ...] = ()
-    if remedy is Remedy.RESTORE:
-        commands = (CreateChild(content_manifest(content.digest, content.data)),)
-        if gathered.held is not None:
-            commands = (Remove(content_key(content.digest), gathered.held["metadata"]["uid"]), *commands)
-    last = str(entries[-1].entry_id) if entries else str(head.entry_id)
-    wanted = _status(obj, content, in_force, past, last, now, drift=message, restored=remedy is Remedy.RESTORE)
-    wanted["drifted"] = drift.names
+    steps = standing.steps()
+    entries = standing.drafts(steps, Tether(latest.phase_id))
+    last = str(entries[-1].entry_id if entries else head.entry_id)
+    closes = any(step.event == CUT_OVER for step in steps)
     return Plan(
         chain=constitution.chain,
         entries=entries,
-        commands=commands,
-        status=wanted,
-        events=(Note("Warning", Reason.DRIFTED, message),) if entries else (),
+        # A genesis is not in the store until an entry other than its own names it.
+        content={content.digest: content.data} if entries and content.previous is None else {},
+        commands=standing.commands(),
+        status=standing.wanted(last, cut_over=closes),
+        events=tuple(note for step in steps for note in step.notes),
+        wake_at=None if closes else gathered.past.window.ends,
     )
 
 
-def _version(entry: Recorded) -> dict[str, Any]:
-    detail = entry.detail
-    version = {
-        "version": detail["version"],
-        "digest": detail["digest"],
-        "since": format_time(entry.timestamp // 1_000_000),
-    }
-    for name in ("proposalDigest", "evidenceDigest"):
-        if detail.get(name):
-            version[name] = detail[name]
-    return version
+def _drift(gathered: Gathered, content: Content, head: Recorded) -> Drift | None:
+    """Drift of the projection. One that is missing is drift only after it was there once: lastEntry says so."""
+    if not gathered.missing:
+        return None
+    held = gathered.held or {}
+    data = (held.get("data") or {}).get("content")
+    if data is not None:
+        return detect(content, data.encode(), loosened=_loosened(held), author=_author(held, data, content))
+    applied = (gathered.obj.get("status") or {}).get("lastEntry") == str(head.entry_id)
+    if held:
+        return Drift(content.digest, None, author=_author(held, "", content))
+    return Drift(content.digest, None) if applied else None
 
 
-def _status(
-    obj: Obj,
-    content: Content,
-    in_force: Mapping[str, Any],
-    past: Sequence[Mapping[str, Any]],
-    last_entry: str,
-    now: int,
-    *,
-    drift: str | None = None,
-    restored: bool = False,
-) -> dict[str, Any]:
-    ready = drift is None or restored
-    observations = [
-        observe(ConditionType.AUTHORIZED, True, Reason.AUTHORIZED, f"{obj['spec']['trustDomain']} lists this genesis"),
-        observe(
-            ConditionType.READY,
-            ready,
-            Reason.IN_FORCE if ready else Reason.DRIFTED,
-            f"version {content.version} is in force" if ready else str(drift),
-        ),
+def _loosened(held: Obj) -> tuple[str, ...]:
+    lost = []
+    if CONTENT_LABEL not in (held["metadata"].get("labels") or {}):
+        lost.append(f"its label {CONTENT_LABEL} is gone")
+    if not held.get("immutable"):
+        lost.append("it is not immutable")
+    return tuple(lost)
+
+
+def _author(held: Obj, data: str, content: Content) -> Author | None:
+    fields = ("data",) if data != content.data.decode() else ()
+    return author_of(held["metadata"].get("managedFields"), *fields, except_for=FIELD_MANAGER)
+
+
+def _of_attested_content(obj: Obj, view: View) -> Sequence[Key]:
+    """Contracts whose content in force a ContractHeld attestation says to be held."""
+    if obj["spec"].get("type") != AttestationType.CONTRACT_HELD:
+        return ()
+    digest = (obj["spec"].get("subject") or {}).get("digest")
+    return [
+        _key(contract)
+        for contract in view.all("DynamicContract")
+        if ((contract.get("status") or {}).get("inForce") or {}).get("digest") == digest
     ]
-    if drift is None and is_true(obj.get("status"), ConditionType.DRIFTED):
-        observations.append(observe(ConditionType.DRIFTED, False, Reason.NOT_DRIFTED, "the content is as voted"))
-    if drift is not None:
-        reason = Reason.RESTORED if restored else Reason.DRIFTED
-        observations.append(observe(ConditionType.DRIFTED, not restored, reason, drift))
-    versions = [
-        {"version": item["version"], "digest": item["digest"], "at": item.get("since") or item.get("at")}
-        | ({"proposalDigest": item["proposalDigest"]} if item.get("proposalDigest") else {})
-        for item in past
-    ]
-    reference = {"contentRef": f"quorate-{content.digest.removeprefix('sha256:')}"} if content.previous else {}
-    fields = {
-        "contractId": content.contract_id,
-        "domain": obj["spec"]["trustDomain"],
-        "inForce": {**in_force, **reference},
-        "clauseDigests": content.clause_digests,
-        "surfacesDigest": content.surfaces_digest if content.surfaces is not None else None,
-        "history": versions,
-        "lastEntry": last_entry,
-        "drifted": None,
-    }
-    return status_with(obj, fields, observations, now=now)
 
 
 def _holding(obj: Obj, view: View) -> Sequence[Key]:

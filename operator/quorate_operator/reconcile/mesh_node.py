@@ -12,6 +12,7 @@ from quorate.canonical import parse_time
 from quorate.trust.heartbeat import Beat, judge_heartbeat, silent_from
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key, Obj
+from quorate_operator.reconcile.contract_holders import Holdings
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
 from quorate_operator.store.ports import Recorded
@@ -38,6 +39,8 @@ class Place:
     constitution: Constitution | None
     challenges: frozenset[str]
     beat: Beat | None
+    contracts: tuple[Key, ...] = ()
+    """Contracts of which the node holds something else than before."""
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,9 @@ class MeshNodes:
 
     kind = "MeshNode"
 
-    def __init__(self, domains: Domains) -> None:
+    def __init__(self, domains: Domains, holdings: Holdings) -> None:
         self._domains = domains
+        self._holdings = holdings
         self._newest: dict[tuple[str, str], Beat] = {}
         self._namespaces: set[str] = set()
         self._namespaces_at = 0.0
@@ -132,7 +136,14 @@ class MeshNodes:
         if heartbeat is not None and constitution is not None:
             found = judge_heartbeat(constitution.latest, obj["spec"]["nodeId"], heartbeat, challenges, now=now)
             beat = self._latest(name, domain, found)
-        return Place(domain, constitution, challenges, beat)
+        return Place(domain, constitution, challenges, beat, self._note(domain, obj["spec"]["nodeId"], beat, view))
+
+    def _note(self, domain: str, node_id: str, beat: Beat | None, view: View) -> tuple[Key, ...]:
+        """Remember what a verified heartbeat says that the node holds; the contracts that this concerns."""
+        if beat is None:
+            return ()
+        changed = self._holdings.note(domain, node_id, beat.held if beat.verified else None)
+        return tuple(key for contract in changed for key in view.by("DynamicContract", "contractId", contract))
 
     def _latest(self, node: str, domain: str, beat: Beat) -> Beat:
         """RenewTime only grows: an older heartbeat, written back, does not take the place of one that was verified."""
@@ -176,7 +187,10 @@ class MeshNodes:
             status=status_with(gathered.obj, fields, observations, now=now),
             events=events,
             wake_at=min(due, default=None),
-            dirty=tuple(Key("TrustDomain", "", place.domain) for place in gathered.places) if entries else (),
+            dirty=(
+                *(Key("TrustDomain", "", place.domain) for place in gathered.places if entries),
+                *(key for place in gathered.places for key in place.contracts),
+            ),
         )
 
 

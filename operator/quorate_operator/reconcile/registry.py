@@ -7,6 +7,7 @@ from quorate_operator.reconcile.attestation import Attestations
 from quorate_operator.reconcile.behind import Checked, LastEntries
 from quorate_operator.reconcile.checkpoint import AuditCheckpoints
 from quorate_operator.reconcile.contract import DynamicContracts
+from quorate_operator.reconcile.contract_holders import Holdings
 from quorate_operator.reconcile.docket import Dockets
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.mesh_node import MeshNodes
@@ -20,13 +21,13 @@ from quorate_operator.reconcile.vote import Votes
 def reconcilers() -> list[Reconciler[Any]]:
     """One reconciler per kind, in the order of `OWN_KINDS`."""
     domains, entries = Domains(), LastEntries()
-    dockets = Dockets(domains)
+    dockets, holdings = Dockets(domains), Holdings()
     built: dict[str, Reconciler[Any]] = {
         item.kind: Checked(item, entries)
         for item in (
             TrustDomains(domains, dockets),
-            MeshNodes(domains),
-            DynamicContracts(domains),
+            MeshNodes(domains, holdings),
+            DynamicContracts(domains, holdings),
             Attestations(domains),
             Votes(dockets),
             GovernanceProposals(domains, dockets, entries),
