@@ -1,7 +1,8 @@
 """The count of one electorate as records arrive: sums at a second, and why each vote counts or not.
 
 Incremental, because every second at which something was recorded has to be looked at: a record changes its member and
-those who delegate to it, nothing else. A new revision in force starts the count over.
+those who delegate to it, nothing else. A new revision in force starts the count over, as does a change of what may
+cross a boundary.
 """
 
 from collections.abc import Iterable, Iterator
@@ -71,6 +72,7 @@ class Count:
             [item for item in delegations if judge_delegation(question, item, closes=end, at=None) is None]
         )
         self._revision: DomainRevision | None = None
+        self._epoch: int | None = None
         members = question.members.values()
         self._total = sum(member.weight for member in members)
         self._weighty = sum(member.weight > 0 for member in members)
@@ -92,13 +94,15 @@ class Count:
 
     def seconds(self) -> set[int]:
         """The seconds at which a record of this count was recorded."""
-        return {item.recorded for item in (*self._ballots.records, *self._delegations.records)}
+        found = {item.recorded for item in (*self._ballots.records, *self._delegations.records)}
+        return found if self._question.border is None else found.union(self._question.border.seconds())
 
     def advance(self, second: int) -> Sums:
         """The sums at `second`, which never decreases."""
         revision = self._question.history.at(second)
-        if revision is not self._revision:
-            self._revision = revision
+        epoch = None if self._question.border is None else self._question.border.epoch(second)
+        if revision is not self._revision or epoch != self._epoch:
+            self._revision, self._epoch = revision, epoch
             self._clear()
         touched: set[str] = set()
         for ballot in self._ballots.until(second):
@@ -120,6 +124,8 @@ class Count:
         return self.sums
 
     def _good(self, record: Ballot | DelegationRecord, holder: str, second: int) -> bool:
+        if self._question.stopped(record, holder, second) is not None:
+            return False
         if self._question.history.at(record.recorded) is self._revision:
             return True  # what was admitted under the revision in force is good in it
         if self._question.good_in(self._revision, record, holder):

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from quorate.api.conditions import Reason
@@ -15,7 +15,9 @@ from quorate.proposals.lifecycle import SETTLE_SECONDS
 from quorate.proposals.phase import ADOPTED, EXPIRED, Decision, Phase, Poll, run_phase
 from quorate.proposals.tally import Rules, Sums, Test, tests
 from quorate.proposals.votes import Ballot, Question, in_force_from
+from quorate.trust.boundary import Border, has_boundary
 from quorate.trust.domain import DomainHistory, DomainRevision
+from quorate.trust.record import AttestationRecord
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Case:
         histories: Accepted revisions by domain name: trustDomain, and each of `domains`.
         ballots: Votes, whatever they are about; each gets a reason.
         delegations: Delegations of the domains.
+        attestations: Those made under trustDomain that its boundaries ask about, where other domains vote too.
         acts: Endorsements, stops and withdrawals.
         executed: The second of the executing entry, if there is one.
         superseded: The second of the entry of a valid amendment, if there is one.
@@ -41,6 +44,8 @@ class Case:
     acts: Sequence[ActRecord] = ()
     executed: int | None = None
     superseded: int | None = None
+    attestations: Sequence[AttestationRecord] = ()
+    _borders: dict[tuple[str, int, int], Border] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -67,6 +72,15 @@ class Case:
         """The revisions of trustDomain."""
         return self.histories[self.domain]
 
+    def border(self, name: str) -> Border | None:
+        """What trustDomain asks of the votes of another domain; None for its own, or while it has no boundary."""
+        if name == self.domain or not has_boundary(self.history):
+            return None
+        key = (name, len(self.history.accepted), len(self.attestations))
+        if key not in self._borders:
+            self._borders[key] = Border(self.history, name, self.attestations)
+        return self._borders[key]
+
     def until(self, second: int) -> "Case":
         """Only what was recorded ≤ `second`."""
         return replace(
@@ -74,6 +88,7 @@ class Case:
             ballots=tuple(item for item in self.ballots if item.recorded <= second),
             delegations=tuple(item for item in self.delegations if item.recorded <= second),
             acts=tuple(item for item in self.acts if item.recorded <= second),
+            attestations=tuple(item for item in self.attestations if item.recorded <= second),
             histories={name: _until(history, second) for name, history in self.histories.items()},
             executed=_reached(self.executed, second),
             superseded=_reached(self.superseded, second),
@@ -197,6 +212,7 @@ def _poll(case: Case, name: str, rules: Rules, opened: int) -> Poll:
         history=case.histories[name],
         opened=opened,
         allow_veto=rules.allow_veto,
+        border=case.border(name),
     )
     return Poll(question, rules, _ballots(case, name), case.delegations)
 

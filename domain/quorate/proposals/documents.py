@@ -35,6 +35,7 @@ from quorate.proposals.lifecycle import SETTLE_SECONDS, Life, Timing
 from quorate.proposals.opening import Refusal, check_opening
 from quorate.proposals.phase import ADOPTED, Decision
 from quorate.proposals.votes import Ballot, vote_key
+from quorate.trust.record import AttestationRecord
 
 __all__ = ["DocumentError", "tally_documents"]
 
@@ -223,6 +224,11 @@ class _Proposal:
             self._ballots(mesh, statement.digest),
             [DelegationRecord.of(mesh, found["spec"], created(found)) for found in self.folder.delegations],
             [ActRecord.of(mesh, domain, act, None) for copy in item.copies for act in acts_of(copy)],
+            attestations=[
+                AttestationRecord.of(mesh, found["spec"], created(found))
+                for found in self.folder.attestations
+                if found["spec"]["domain"] == domain
+            ],
         )
         return replace(case, executed=_executed(case, item.earliest("status", "executedAt")))
 

@@ -22,13 +22,17 @@ class DocumentError(ValueError):
 
 @dataclass
 class Folder:
-    """The documents by kind, as found; `recoveries` are the Attestations that announce or cancel one."""
+    """The documents by kind, as found; `recoveries` are the Attestations that announce or cancel one.
+
+    `attestations` are those of which trust is made: of every other type but Delegation and Resume.
+    """
 
     domains: list[Object] = field(default_factory=list)
     proposals: list[Object] = field(default_factory=list)
     votes: list[Object] = field(default_factory=list)
     delegations: list[Object] = field(default_factory=list)
     recoveries: list[Object] = field(default_factory=list)
+    attestations: list[Object] = field(default_factory=list)
 
 
 def sort_documents(objects: Sequence[Any]) -> Folder:
@@ -77,12 +81,12 @@ def _sort_attestation(folder: Folder, item: Object) -> None:
     if kind == "Delegation":
         _check(item, _DELEGATION)
         folder.delegations.append(item)
-    elif kind in RECOVERIES:
+    elif kind != "Resume":
         try:
             check_attestation_form(item["spec"])
         except FormError as error:
             raise DocumentError(f"{title_of(item)}: {error}") from error
-        folder.recoveries.append(item)
+        (folder.recoveries if kind in RECOVERIES else folder.attestations).append(item)
 
 
 def name_of(item: Object) -> str:

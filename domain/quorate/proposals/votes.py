@@ -12,6 +12,7 @@ from quorate.api.conditions import Reason
 from quorate.api.vote import Choice
 from quorate.canonical import parse_time
 from quorate.identity.statements import vote_statement
+from quorate.trust.boundary import Border, Crossing, Verdict
 from quorate.trust.domain import DomainHistory, DomainRevision, Member, MemberKey
 from quorate.trust.record import AHEAD_SECONDS, Record, stand
 
@@ -50,7 +51,8 @@ class Question:
     """What one electorate is asked: a proposal's digest and revision in one domain, in one phase.
 
     `opened` pins the electorate; for a ratification it is the second of the executing entry. `allow_veto` holds roles
-    and nodeIds, None: all. `choices` are those that a vote may make.
+    and nodeIds, None: all. `choices` are those that a vote may make. `border` is there where the votes count in another
+    domain, trustDomain: what that asks of this one (docs/trust.md, "Boundaries").
     """
 
     digest: str
@@ -61,6 +63,7 @@ class Question:
     opened: int
     allow_veto: frozenset[str] | None = None
     choices: frozenset[str] = CHOICES
+    border: Border | None = None
     _admitted: dict[Ballot, bool] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
@@ -85,6 +88,18 @@ class Question:
         if ballot not in self._admitted:
             self._admitted[ballot] = judge_vote(self, ballot, closes=ballot.recorded, at=None) is None
         return self._admitted[ballot]
+
+    def stopped(self, record: Record, holder: str, second: int) -> Reason | None:
+        """Why a vote or a delegation does not cross into trustDomain at a second; None: it does, or need not."""
+        verdict = self.crossing(record, holder, second)
+        return None if verdict is None or verdict.passes else verdict.reason
+
+    def crossing(self, record: Record, holder: str, second: int) -> Verdict | None:
+        """What the boundary of trustDomain says of a vote or a delegation; None where nothing is crossed."""
+        if self.border is None:
+            return None
+        key = vote_key(self.history.at(record.recorded), holder, record.key_name)
+        return self.border.judge(Crossing(holder, None if key is None else key.public_key, record.digest), second)
 
     def good_in(self, revision: DomainRevision | None, record: Record, holder: str) -> bool:
         """Whether the key that was in force at the recorded second is in `revision`, unexpired at that second."""
@@ -143,7 +158,7 @@ def judge_vote(question: Question, ballot: Ballot, *, closes: int, at: int | Non
         question: What is asked.
         ballot: The vote.
         closes: The last recorded second that counts: the end, or T where the decision came before.
-        at: T, None to leave out KeyRevoked and KeyExpired (at T).
+        at: T, None to leave out KeyRevoked, KeyExpired (at T) and what a boundary stops.
     """
     fields = ballot.statement.fields
     asked = (fields.get("proposalDigest"), fields.get("revision"), fields.get("domain"))
@@ -160,7 +175,8 @@ def judge_vote(question: Question, ballot: Ballot, *, closes: int, at: int | Non
         return Reason.FROM_THE_FUTURE
     if ballot.choice == Choice.VETO and not question.may_veto(member):
         return Reason.VETO_NOT_ALLOWED
-    return judge_key(question, ballot, ballot.holder, at)
+    refused = judge_key(question, ballot, ballot.holder, at)
+    return refused if refused is not None or at is None else question.stopped(ballot, ballot.holder, at)
 
 
 @dataclass(frozen=True)

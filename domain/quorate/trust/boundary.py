@@ -109,6 +109,11 @@ class Verdict:
         }
 
 
+def has_boundary(history: DomainHistory) -> bool:
+    """Whether any accepted revision of a domain asks something of others."""
+    return any(item.revision.spec.get("boundary") for item in history.accepted)
+
+
 class Border:
     """The boundary of one domain towards another, over time.
 
