@@ -215,9 +215,11 @@ class Town:
         spec.setdefault("signature", vote_statement(MESH, spec).sign(seed(f"{who}.main")))
         return self.apply("Vote", name or f"{on.name}-{who}", spec, "default")
 
-    def beat(self, who: str, *, at: int, challenge: str, signer: str = "") -> None:
+    def beat(
+        self, who: str, *, at: int, challenge: str, signer: str = "", held: Mapping[str, str] | None = None
+    ) -> None:
         """A heartbeat in the node's Lease."""
-        beat = {"nodeId": node(who), "renewTime": format_time(at), "challenge": challenge, "held": {}}
+        beat = {"nodeId": node(who), "renewTime": format_time(at), "challenge": challenge, "held": dict(held or {})}
         beat["signature"] = heartbeat_statement(MESH, "fleet", beat).sign(seed(signer or f"{who}.machine"))
         annotations = {"quorate.dev/heartbeat": json.dumps(beat)}
         self.apply("Lease", "quorate-heartbeat-fleet", {}, f"quorate-node-{who}", annotations=annotations)
