@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from quorate_operator.custody.publication import Publication
     from quorate_operator.custody.retention import Archived
     from quorate_operator.custody.verified import Verified
+    from quorate_operator.notify.notifier import Notifier
     from quorate_operator.store.drain import Backlog
     from quorate_operator.store.guards import Catalogue
     from quorate_operator.store.ports import Content, Log
@@ -98,6 +99,7 @@ def abort(error: OperatorError) -> NoReturn:
     os._exit(1)
 
 
+Heard = Callable[[str], None]
 OpenStore = Callable[[Config], Awaitable[Store]]
 
 
@@ -236,7 +238,7 @@ class Operator:
         return context, custody, archived
 
     def _planner(
-        self, context: Context, custody: "Custody", recorder: Recorder, publication: "Publication | None"
+        self, context: Context, custody: "Custody", recorder: Recorder, cosigned: Heard, told: "Notifier"
     ) -> tuple[Routes, Planner]:
         reconcilers = self.reconcilers()
         routes = Routes(reconcilers, context.view)
@@ -247,7 +249,8 @@ class Operator:
             routes=routes,
             recorder=recorder,
             quarantines=custody.quarantines,
-            cosigned=_ignore if publication is None else publication.mark,
+            cosigned=cosigned,
+            notices=told.update,
         )
         return routes, Planner(context, reconcilers, applier)
 
@@ -262,14 +265,17 @@ class Operator:
     ) -> None:
         from quorate_operator.custody.retention import retention_of  # noqa: PLC0415 - as above
         from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _import_early
+        from quorate_operator.notify.notifier import notifier_of  # noqa: PLC0415 - as above
 
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
+        notifier = notifier_of(self.config, client, election.identity, view, recorder.record, self.clock)
         context, custody, archived = self._custody(store, client, view)
         # Before anything can be sealed: a database that is not what it was must not be built upon.
         await custody.compare()
         metrics.TERM.set(await store.take(election.identity))
         publication = self._publication(store, custody)
-        routes, planner = self._planner(context, custody, recorder, publication)
+        cosigned = publication.mark if publication is not None else lambda chain: None
+        routes, planner = self._planner(context, custody, recorder, cosigned, notifier)
         await custody.begin()
         custody.attend(planner, recorder)
         health.planner_beat = lambda: planner.heartbeat
@@ -288,6 +294,7 @@ class Operator:
         parts.begin("resync", resync.run())
         parts.begin("election", election.hold())
         parts.begin("events", recorder.run())
+        parts.begin("notices", notifier.run(lambda: planner.settled))
         parts.begin("checkpoints", checkpoints.run())
         parts.begin("gauges", _gauges(view, store, health))
         for name, part in custody.parts().items():
@@ -333,12 +340,9 @@ def _import_early() -> None:
         "quorate_operator.reconcile.registry",
         "quorate_operator.custody.custody",
         "quorate_operator.custody.retention",
+        "quorate_operator.notify.notifier",
     ):
         loop.run_in_executor(None, importlib.import_module, module)
-
-
-def _ignore(chain: str) -> None:
-    del chain
 
 
 async def _elected(candidacy: "asyncio.Task[None]", stop: asyncio.Event) -> bool:

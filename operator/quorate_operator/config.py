@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from quorate.canonical import is_digest
 
@@ -40,6 +41,12 @@ class Config:
     archives: Mapping[str, Path] = field(default_factory=dict)
     """Directory of each archive that an AuditCheckpoint may name."""
     retention_days: int = 90
+    webhook: str = field(default="", repr=False)
+    """Receiver of "your vote is needed"; may hold a token, so it is never printed. Empty: Events alone."""
+    webhook_key: Path | None = None
+    """File of the keys that sign its messages."""
+    webhook_lead_seconds: int = 86_400
+    """How long before its end a vote is reminded of."""
     identity: str = ""
     """Holder identity in the Lease; empty: host name and process id."""
 
@@ -103,6 +110,20 @@ def _time_of_day(name: str, value: str) -> int:
     return int(found[1]) * 3600 + int(found[2]) * 60
 
 
+def _webhook(url: str, key: str) -> str:
+    """The sentence never shows the URL: its path may be a token."""
+    if not url:
+        return url
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("--webhook: must be an http or https URL with a host")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError("--webhook: must hold no user and no password; the signature tells who calls")
+    if not key:
+        raise ConfigError("--webhook-key: is required with --webhook: messages are signed")
+    return url
+
+
 def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="quorate-operator", description="The Quorate operator.", allow_abbrev=False)
 
@@ -120,6 +141,9 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("--publish", "", "directory or object store URL (s3://, gs://, az://) where the log is published")
     flag("--verify-at", "02:00", "HH:MM UTC from which the whole log is verified, each chain within the hour")
     flag("--retention-days", "90", "days that decided proposals and votes are kept")
+    flag("--webhook", "", "http(s) URL that is told when votes are needed")
+    flag("--webhook-key", "", "file of the keys that sign what --webhook is told, whsec_… or whsk_…, one a line")
+    flag("--webhook-lead-seconds", "86400", "how long before its end a vote is reminded of")
     flag("--identity", "", "holder identity in the Lease")
     pins = env.get("QUORATE_PIN", "").replace(",", " ").split()
     archives = env.get("QUORATE_ARCHIVES", "").replace(",", " ").split()
@@ -155,4 +179,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         archives=_archives(args.archives),
         retention_days=int(_number("--retention-days", args.retention_days, 1)),
         identity=args.identity,
+        webhook=_webhook(args.webhook, args.webhook_key),
+        webhook_key=Path(args.webhook_key) if args.webhook_key else None,
+        webhook_lead_seconds=int(_number("--webhook-lead-seconds", args.webhook_lead_seconds, 1)),
     )

@@ -111,6 +111,8 @@ class Planner:
         self._wakeup = asyncio.Event()
         self._barrier = asyncio.Event()
         self._stopping = False
+        self.settled = False
+        """Whether everything that was there at the start was looked at once."""
 
     @property
     def is_open(self) -> bool:
@@ -156,6 +158,7 @@ class Planner:
             await asyncio.sleep(self._coalesce if len(self._agenda) else 0)
 
     async def _rest(self, now: float) -> None:
+        self.settled = True
         due = self._agenda.next_due()
         self._wakeup.clear()
         await _wait(self._wakeup, _LONGEST_IDLE if due is None else max(0.0, min(due - now, _LONGEST_IDLE)))

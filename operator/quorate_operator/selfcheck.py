@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from quorate.api.manifests import NOTIFICATIONS
 from quorate_operator.election import LEASE_NAME
 from quorate_operator.errors import Fatal, Transient
 from quorate_operator.kube.client import Client
@@ -34,7 +35,8 @@ def _needed() -> Iterator[_Right]:
         yield from (_Right(verb, resource) for verb in ("list", "watch"))
     yield from (_Right("patch", resource, "status") for resource in OWN_KINDS)
     yield _Right("create", LEASE, namespace=SYSTEM_NAMESPACE)
-    yield from (_Right(verb, LEASE, namespace=SYSTEM_NAMESPACE, name=LEASE_NAME) for verb in ("get", "update"))
+    for name in (LEASE_NAME, NOTIFICATIONS):
+        yield from (_Right(verb, LEASE, namespace=SYSTEM_NAMESPACE, name=name) for verb in ("get", "update"))
     yield from (_Right(verb, CONFIG_MAP, namespace=SYSTEM_NAMESPACE) for verb in ("create", "delete"))
     yield _Right("create", EVENT)
     yield _Right("get", CRD)

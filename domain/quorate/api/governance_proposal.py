@@ -278,6 +278,8 @@ class GovernanceProposalStatus(Status):
     """Other open proposals on the same clause: a warning."""
     policy_conflicts: Annotated[list[ConflictReference], some(32)] | None = None
     """The conflicts in which the adopted proposal is a party; while one is open it does not execute."""
+    outcome_digest: Digest | None = None
+    """Digest of the outcome document: rules, every number, every vote with its reason (`quorate proposal explain`)."""
     evidence_digest: Digest | None = None
     """Digest of the evidence bundle."""
     evidence_ref: ContentName | None = None

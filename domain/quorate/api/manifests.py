@@ -20,6 +20,8 @@ NODE_ACCOUNT = "node"
 NODE_ID_LABEL = f"{GROUP}/node-id"
 HEARTBEAT_PREFIX = "quorate-heartbeat-"
 COSIGNATURE_PREFIX = "quorate-cosignature-"
+NOTIFICATIONS = "quorate-notifications"
+"""Lease that remembers which notices were sent (docs/notifications.md)."""
 NODE_LEASES = (HEARTBEAT_PREFIX, COSIGNATURE_PREFIX)
 """What the Leases of a node begin with; the name of a TrustDomain follows."""
 MAX_NODE_NAME = 50
@@ -75,10 +77,10 @@ def _operator_rules() -> list[Manifest]:
 
 
 def _system_rules() -> list[Manifest]:
-    """What the operator may do in its own namespace: the election's Lease and content projections."""
+    """What the operator may do in its own namespace: its two Leases and content projections."""
     return [
         _rule(["coordination.k8s.io"], ["leases"], ["create"]),
-        _rule(["coordination.k8s.io"], ["leases"], ["get", "update", "patch"], resourceNames=[OPERATOR]),
+        _rule(["coordination.k8s.io"], ["leases"], ["get", "update", "patch"], resourceNames=[OPERATOR, NOTIFICATIONS]),
         _rule([""], ["configmaps"], [*_READ, *_WRITE]),
     ]
 

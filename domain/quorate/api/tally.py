@@ -3,7 +3,19 @@
 from enum import StrEnum
 from typing import Annotated
 
-from quorate.api.schema import ContentName, Count, Digest, Model, Number, ResourceName, Revision, Time, text
+from quorate.api.schema import (
+    ContentName,
+    Count,
+    Digest,
+    Model,
+    Number,
+    ResourceName,
+    Revision,
+    Time,
+    some,
+    text,
+    within,
+)
 
 
 class Test(Model):
@@ -15,6 +27,25 @@ class Test(Model):
     """What it is compared with."""
     holds: bool
     """Whether the comparison holds."""
+
+
+MAX_REFUSED = 16
+"""Votes that do not count and are listed in a status; `quorate proposal explain` lists all of them."""
+
+
+class RefusedVote(Model):
+    """A vote that is not part of its member's choice."""
+
+    voter: Annotated[str, text(63)]
+    """nodeId that it names."""
+    key_name: Annotated[str, text(63)]
+    """Key that it names."""
+    sequence: Annotated[int, within(0, 2**53 - 1)]
+    """Its sequence."""
+    choice: Annotated[str, text(63)]
+    """What it chooses."""
+    reason: Annotated[str, text(63)]
+    """Why it does not count."""
 
 
 class Tally(Model):
@@ -46,6 +77,10 @@ class Tally(Model):
     """Optimistic: (reject + veto) · 10000 > share · total weight."""
     quorum_made_by: Digest | None = None
     """Digest of the vote that made the quorum."""
+    refused: Count | None = None
+    """How many votes do not count, those aside that are Overtaken, Retracted or a Duplicate."""
+    refused_votes: Annotated[list[RefusedVote], some(MAX_REFUSED)] | None = None
+    """The first of them, with their reasons."""
 
 
 class Electorate(Model):

@@ -16,6 +16,11 @@ RECONCILED = Counter("quorate_reconciled_total", "Keys that were looked at.", ["
 FAILURES = Counter("quorate_failures_total", "Reconciles that failed.", ["kind", "reason"], registry=REGISTRY)
 CONFLICTS = Counter("quorate_conflicts_total", "Writes answered with 409.", ["kind"], registry=REGISTRY)
 EVENTS_DROPPED = Counter("quorate_events_dropped_total", "Events that the bounded queue refused.", registry=REGISTRY)
+NOTIFICATIONS = Counter(
+    "quorate_notifications_total", "Notices that votes are needed: delivered, failed, dropped.", ["result"],
+    registry=REGISTRY,
+)  # fmt: skip
+NOTIFICATIONS_WAITING = Gauge("quorate_notifications_waiting", "Notices that are under way.", registry=REGISTRY)
 LOOP_LAG = Gauge("quorate_event_loop_lag_seconds", "How late a one-second timer fired.", registry=REGISTRY)
 LEADER = Gauge("quorate_leader", "1 while this process leads.", registry=REGISTRY)
 TERM = Gauge("quorate_leader_term", "Term taken from Postgres.", registry=REGISTRY)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from quorate.notifications.notice import Notice
 from quorate_operator.custody.quarantines import Quarantines
 from quorate_operator.errors import Conflict, OperatorError, Stalled
 from quorate_operator.kube.client import Client
@@ -35,7 +36,10 @@ _log = logging.getLogger(__name__)
 
 
 class Applier:
-    """Performs what plans say; every method is idempotent. `cosigned` hears of a chain with new cosignatures."""
+    """Performs what plans say; every method is idempotent.
+
+    `cosigned` hears of a chain with new cosignatures, `notices` of what an object asks to be told.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Applier:
         recorder: Recorder,
         quarantines: Quarantines | None = None,
         cosigned: Callable[[str], None] = lambda chain: None,
+        notices: Callable[[Key, Iterable[Notice]], None] = lambda key, notices: None,
     ) -> None:
         self._client = client
         self._log = log
@@ -55,6 +60,7 @@ class Applier:
         self._recorder = recorder
         self._quarantines = quarantines or Quarantines(log)
         self._cosigned = cosigned
+        self._notices = notices
         self._written: dict[Key, Obj] = {}
 
     async def apply(self, key: Key, plan: Plan) -> bool:
@@ -76,6 +82,8 @@ class Applier:
             await self._write_status(key, plan.status)
         for note in plan.events:
             self._note(key, note)
+        if plan.notices is not None:
+            self._notices(key, plan.notices)
         return True
 
     def touched(self, key: Key) -> Iterable[Key]:

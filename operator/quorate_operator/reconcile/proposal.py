@@ -17,9 +17,11 @@ from quorate_operator.reconcile import proposal_decision as decision
 from quorate_operator.reconcile import proposal_execution as execution
 from quorate_operator.reconcile import proposal_opening as opening
 from quorate_operator.reconcile.behind import LastEntries
+from quorate_operator.reconcile.conflict_docket import Conflicts
 from quorate_operator.reconcile.contract import GENESIS
 from quorate_operator.reconcile.docket import Docket, Dockets
 from quorate_operator.reconcile.domains import Constitution, Domains
+from quorate_operator.reconcile.proposal_conflicts import contest, gather_contested
 from quorate_operator.reconcile.proposal_evidence import gather_evidence
 from quorate_operator.reconcile.proposal_gathered import Contract, Gathered
 from quorate_operator.reconcile.proposal_proof import gather_proof
@@ -34,9 +36,10 @@ class GovernanceProposals:
 
     kind = "GovernanceProposal"
 
-    def __init__(self, domains: Domains, dockets: Dockets, entries: LastEntries) -> None:
+    def __init__(self, domains: Domains, dockets: Dockets, conflicts: Conflicts, entries: LastEntries) -> None:
         self._domains = domains
         self._dockets = dockets
+        self._conflicts = conflicts
         self._entries = entries
         self._states: dict[str, Any] = {}
         self.relations: Mapping[str, Relation] = {
@@ -45,6 +48,7 @@ class GovernanceProposals:
             "DynamicContract": _on_contract,
             "GovernanceProposal": _rivals_told,
             "ConfigMap": _of_content,
+            "PolicyConflict": _of_conflict,
         }
 
     def _of_changed_domain(self, obj: Obj, view: View) -> Sequence[Key]:
@@ -87,14 +91,19 @@ class GovernanceProposals:
             live_contract=await self._contract(context, constitutions, spec) if amends else None,
             rivals=opening.rivals(obj, context.view),
             open_by_proposer=opening.open_by_proposer(obj, context.view),
+            lead=context.config.webhook_lead_seconds,
         )
         if docket is None:
             return gathered
         unseen = await self._unseen(gathered, docket, context)
         if unseen:
             return gathered.waiting_for(unseen)
-        gathered = replace(gathered, outdated=outdated_votes(docket, context.view, gathered.at))
-        gathered = await gather_evidence(gathered, docket, context)
+        gathered = replace(
+            gathered,
+            outdated=outdated_votes(docket, context.view, gathered.at),
+            contested=await gather_contested(gathered, docket, context, self._dockets, self._domains),
+        )
+        gathered = await gather_evidence(gathered, docket, context, self._conflicts, self._dockets)
         return await gather_proof(gathered, docket, context)
 
     async def _unseen(self, gathered: Gathered, docket: Docket, context: Context) -> tuple[Key, ...]:
@@ -146,12 +155,13 @@ class GovernanceProposals:
         if gathered.unseen:
             return Plan(dirty=gathered.unseen, wake_at=now + 1)
         plan = opening.amend(gathered, docket, now) or decision.record_acts(gathered, docket, now)
+        plan = plan or contest(gathered, docket, now)
         if plan is not None:
             return plan
         todo = due(docket.life, gathered.at)
         if todo.action in (Action.DECIDE, Action.RATIFY):
             plan = decision.record_decision(gathered, docket, now)
-        elif todo.action in (Action.EXECUTE, Action.EXPIRE) or execution.is_stopped(gathered, docket):
+        elif todo.action in (Action.EXECUTE, Action.EXPIRE) or execution.ends_now(gathered, docket):
             plan = execution.record_execution(gathered, docket, now)
         return plan or shown(gathered, docket, now)
 
@@ -173,6 +183,12 @@ def _of_content(obj: Obj, view: View) -> Sequence[Key]:
         for item in view.all("GovernanceProposal")
         if name in ((item.get("status") or {}).get("evidenceRef"), (item.get("status") or {}).get("proofRef"))
     ]
+
+
+def _of_conflict(obj: Obj, view: View) -> Sequence[Key]:
+    """The proposals that are its parties."""
+    digests = [party["digest"] for party in obj["spec"]["parties"]]
+    return [key for digest in digests for key in view.by("GovernanceProposal", "digest", digest)]
 
 
 def _on_contract(obj: Obj, view: View) -> Sequence[Key]:

@@ -3,7 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import UUID
 
+from quorate.conflicts.document import Found
 from quorate.contracts.content import Content
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.statements import Statement
@@ -39,13 +41,28 @@ class Contract:
 
 
 @dataclass(frozen=True)
+class Contested:
+    """What an adopted proposal meets beside its contract.
+
+    `found` are conflicts that were not opened yet, `previous` the last entries of their digests; `parentless`: a clause
+    shared with a parent that is unknown here; `missing` are the objects of open conflicts that are not there.
+    """
+
+    found: tuple[Found, ...] = ()
+    previous: Mapping[str, UUID] = field(default_factory=dict)
+    parentless: bool = False
+    pods: int = 0
+    missing: tuple[Obj, ...] = ()
+
+
+@dataclass(frozen=True)
 class Gathered:
     """Everything about one proposal at second `at`.
 
     `live` is the statement of the live spec, `docket` the newest revision that was opened; `contract` is what that is
-    on, `live_contract` what the live spec is on. `unseen` are votes that must be recorded first. `evidence` are the
-    bundle's bytes once decided, `reverse` and `revisions` what undoing an emergency needs; `projections` make the
-    ConfigMaps.
+    on, `live_contract` what the live spec is on. `lead` is how many seconds before the end voters are reminded.
+    `unseen` are votes that must be recorded first. `evidence` are the bundle's bytes once decided, `reverse` and
+    `revisions` what undoing an emergency needs; `projections` make the ConfigMaps.
     """
 
     obj: Obj
@@ -59,6 +76,7 @@ class Gathered:
     live_contract: Contract | None = None
     rivals: tuple[Mapping[str, Any], ...] = ()
     open_by_proposer: int = 0
+    lead: int = 86_400
     unseen: tuple[Key, ...] = ()
     evidence: bytes | None = None
     reverse: bytes | None = None
@@ -66,6 +84,7 @@ class Gathered:
     proof_digest: str | None = None
     projections: tuple[Command, ...] = ()
     outdated: tuple[Key, ...] = ()
+    contested: Contested = field(default_factory=Contested)
 
     def waiting_for(self, votes: tuple[Key, ...]) -> "Gathered":
         """The same, to be looked at again when these votes were recorded."""

@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from quorate.api.conditions import ConditionType, Observation, Reason, find_condition, observe
-from quorate.api.tally import Phase
+from quorate.api.tally import MAX_REFUSED, Phase
 from quorate.canonical import digest_of_bytes, format_time
+from quorate.conflicts.effect import Held, is_held
+from quorate.notifications.proposals import proposal_notices
 from quorate.proposals.amendment import Standing
-from quorate.proposals.decision import Progress, TallyState
+from quorate.proposals.decision import JudgedVote, Progress, TallyState
 from quorate.proposals.execution import Postponed
 from quorate.proposals.lifecycle import EventType, due, shown_phase
+from quorate.proposals.next_step import next_step
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key
 from quorate_operator.reconcile.docket import Docket
@@ -62,7 +65,25 @@ def tally_fields(state: TallyState) -> dict[str, Any]:
             tally[_TESTS[test.name]] = {"left": str(test.left), "right": str(test.right), "holds": test.holds}
     if state.quorum_made_by is not None:
         tally["quorumMadeBy"] = state.quorum_made_by
+    refused = [vote for vote in state.votes if not vote.counted and vote.reason not in _REPLACED]
+    if refused:
+        tally |= {"refused": len(refused), "refusedVotes": [_refused(vote) for vote in refused[:MAX_REFUSED]]}
     return tally
+
+
+_REPLACED = (Reason.OVERTAKEN, Reason.DUPLICATE, Reason.RETRACTED)
+
+
+def _refused(vote: JudgedVote) -> dict[str, Any]:
+    """Bounded, whatever was written: a refused vote may name anybody."""
+    ballot = vote.ballot
+    return {
+        "voter": str(ballot.holder)[:63],
+        "keyName": str(ballot.key_name)[:63],
+        "sequence": ballot.sequence,
+        "choice": str(ballot.choice)[:63],
+        "reason": str(vote.reason),
+    }
 
 
 def _electorate(state: TallyState) -> dict[str, Any]:
@@ -98,16 +119,26 @@ def _fields(gathered: Gathered, docket: Docket, progress: Progress, phase: Phase
         "executedAt": _time(life.executed_at),
         "ratificationEnds": _time(life.ratification_ends),
         "conflicts": [dict(item) for item in gathered.rivals] if life.open and gathered.rivals else None,
+        "policyConflicts": [_reference(item) for item in docket.conflicts[:32]] or None,
         "lastEntry": str(docket.head.entry_id),
     }
     if len(progress.tallies) > 1:
         fields["domains"] = [_domain(name, item) for name, item in sorted(progress.tallies.items())]
+    decided = docket.step(EventType.DECIDED)
+    if decided is not None:
+        fields["outcomeDigest"] = decided.detail["outcomeDigest"]
     if gathered.evidence is not None:
         digest = digest_of_bytes(gathered.evidence)
         fields |= {"evidenceDigest": digest, "evidenceRef": content_name(digest)}
     if gathered.proof_digest is not None:
         fields["proofRef"] = content_name(gathered.proof_digest)
     return fields
+
+
+def _reference(held: Held) -> dict[str, str]:
+    conflict = held.conflict
+    found = {"namespace": held.namespace, "name": held.name, "digest": conflict.digest}
+    return found if held.outcome is None else {**found, "outcome": held.outcome}
 
 
 def _reason(gathered: Gathered, docket: Docket) -> str | None:
@@ -167,12 +198,22 @@ def _observations(
     if postponed is not None:
         ready = f"{life.phase}: {postponed.message}"
         reason = str(postponed.reason)
+    following = f"{ready}. Next: {_next(gathered, docket, progress)}."
     return [
-        observe(ConditionType.READY, True, reason, ready),
+        observe(ConditionType.READY, True, reason, following),
         observe(ConditionType.ACCEPTED, True, Reason.ACCEPTED, f"revision {docket.fields['revision']} is the open one"),
         observe(ConditionType.SUCCEEDED, life.succeeded, str(life.phase), ready),
         spec,
     ]
+
+
+def _next(gathered: Gathered, docket: Docket, progress: Progress) -> str:
+    """What has to be done, by whom, until when."""
+    if awaits_revision(docket, gathered.at):
+        digest, before = docket.fields["change"]["resultDigest"], docket.life.execute_before
+        until = "" if before is None else f" until {format_time(before)}"
+        return f"apply the revision of TrustDomain {docket.fields['target']['name']} with digest {digest}{until}"
+    return next_step(docket.life, progress.tallies, name=gathered.obj["metadata"]["name"])
 
 
 def summary(state: TallyState) -> str:
@@ -189,7 +230,7 @@ def shown(gathered: Gathered, docket: Docket, now: int, *, postponed: Postponed 
     """The status of an opened proposal, what to project, and when to look again."""
     second = gathered.at if docket.life.open else _as_of(docket, gathered.at)
     progress = docket.progress(second)
-    phase = shown_phase(docket.life, conflict=False)
+    phase = shown_phase(docket.life, conflict=is_held(docket.conflicts))
     fields = _fields(gathered, docket, progress, phase)
     observations = _observations(gathered, docket, progress, postponed)
     current = find_condition(gathered.obj.get("status"), ConditionType.SPEC_ACCEPTED)
@@ -209,6 +250,14 @@ def shown(gathered: Gathered, docket: Docket, now: int, *, postponed: Postponed 
         commands=gathered.projections,
         events=events,
         wake_at=None if wake is None else float(max(wake, now)),
+        notices=proposal_notices(
+            docket.life,
+            progress,
+            digest=docket.digest,
+            namespace=gathered.obj["metadata"]["namespace"],
+            name=gathered.obj["metadata"]["name"],
+            lead=gathered.lead,
+        ),
         dirty=gathered.outdated,
     )
 
