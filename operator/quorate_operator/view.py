@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from quorate.canonical import digest_of_bytes
+from quorate.conflicts.detect import target_key
 from quorate_operator.kube.resources import Key, Obj, key_of
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -30,6 +31,16 @@ def _at(*path: str) -> Index:
     return values
 
 
+def _clause(*phases: str) -> Index:
+    """An index of proposals by what they change, of those whose status has one of these phases."""
+
+    def values(obj: Obj) -> Iterable[str]:
+        shown = (obj.get("status") or {}).get("phase") in phases
+        return (target_key(obj["spec"]["target"]),) if shown else ()
+
+    return values
+
+
 INDEXES: Mapping[str, Mapping[str, Index]] = {
     "MeshNode": {"nodeId": _at("spec", "nodeId"), "domain": _at("spec", "trustDomains")},
     "DynamicContract": {"domain": _at("spec", "trustDomain"), "contractId": _at("spec", "genesis", "contractId")},
@@ -38,12 +49,16 @@ INDEXES: Mapping[str, Mapping[str, Index]] = {
         "domains": _at("spec", "domains"),
         "digest": _at("status", "digest"),
         "target": _at("spec", "target", "name"),
+        "open": _clause("Voting", "EmergencyExecuted"),
+        "adopted": _clause("Adopted", "Conflict"),
     },
+    "PolicyConflict": {"digest": _at("status", "digest"), "domain": _at("spec", "domain")},
     "Vote": {"proposal": _at("spec", "proposal", "digest"), "voter": _at("spec", "voter")},
     "Attestation": {
         "domain": _at("spec", "domain"),
         "attester": _at("spec", "attester"),
         "subject": _at("spec", "subject", "digest"),
+        "about": _at("spec", "subject", "name"),
         "type": _at("spec", "type"),
     },
     "ContractSync": {"contract": _at("spec", "contract")},

@@ -92,8 +92,9 @@ def target_topic(chain: str, target: Mapping[str, Any]) -> str:
 
 
 def overlaps(one: Candidate, other: Candidate) -> bool:
-    """Whether the timelocks [T, executeAfter], both ends included, share a second."""
-    return max(one.decided, other.decided) <= min(one.execute_after, other.execute_after)
+    """Whether the timelocks [T, executeAfter], both ends included, share a second; a type without one has none."""
+    locked = all(item.execute_after > item.decided for item in (one, other))
+    return locked and max(one.decided, other.decided) <= min(one.execute_after, other.execute_after)
 
 
 def detect(proposal: Candidate, around: Surroundings) -> Iterator[Found]:

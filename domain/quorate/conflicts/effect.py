@@ -6,7 +6,7 @@ from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase
-from quorate.api.policy_conflict import ConflictOutcome
+from quorate.api.policy_conflict import Cause, ConflictOutcome
 from quorate.audit.entry import parse_timestamp
 from quorate.conflicts.document import Conflict, ConflictEvent
 from quorate.proposals.lifecycle import Life
@@ -16,13 +16,18 @@ Entry = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Held:
-    """One conflict as its entries tell it; seconds of the entries. `outcome` None: it is open."""
+    """One conflict as its entries tell it; seconds of the entries. `outcome` None: it is open.
+
+    `namespace` and `name` are those of its PolicyConflict.
+    """
 
     conflict: Conflict
     opened: int
     cause: str
     resolved: int | None = None
     outcome: str | None = None
+    namespace: str = ""
+    name: str = ""
 
     @property
     def open(self) -> bool:
@@ -48,7 +53,9 @@ def held_conflicts(entries: Iterable[Entry]) -> tuple[Held, ...]:
         if event == ConflictEvent.OPENED:
             document = payload["detail"]["conflict"]
             conflict = Conflict.of(document["meshId"], document)
-            found.setdefault(digest, Held(conflict, second, payload["detail"]["cause"]))
+            subject = payload["subject"]
+            where = {"namespace": subject.get("namespace", ""), "name": subject["name"]}
+            found.setdefault(digest, Held(conflict, second, payload["detail"]["cause"], **where))
         elif event == ConflictEvent.RESOLVED and digest in found:
             found[digest] = replace(found[digest], resolved=second, outcome=payload["detail"]["outcome"])
     return tuple(found.values())
@@ -73,7 +80,7 @@ def resumed(life: Life, conflicts: Sequence[Held]) -> Life:
 
     An arbitration that ended within the timelock changes nothing. A conflict opens only on what is adopted.
     """
-    seconds = [item.resolved for item in conflicts if item.resolved is not None]
+    seconds = [item.resolved for item in conflicts if item.resolved is not None and item.cause != Cause.CLAUSE_MOVED_ON]
     if life.execute_after is None or not seconds or life.phase in (Phase.DRAFT, Phase.VOTING):
         return life
     after, before = window((life.execute_after, life.execute_before), seconds)

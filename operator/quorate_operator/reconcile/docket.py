@@ -9,8 +9,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from quorate.api.attestation import AttestationType
 from quorate.api.conditions import Reason
 from quorate.canonical import digest_of, parse_json, parse_time
+from quorate.conflicts.document import ConflictEvent
+from quorate.conflicts.effect import Held, held_conflicts, resumed
 from quorate.identity.statements import Statement
 from quorate.proposals.acts import ActRecord
 from quorate.proposals.bundle import Signed
@@ -19,7 +22,9 @@ from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.lifecycle import EventType, Life, Step, Timing, derive
 from quorate.proposals.votes import Ballot
 from quorate.trust.domain import DomainHistory
+from quorate.trust.record import AttestationRecord
 from quorate_operator.errors import Stalled
+from quorate_operator.reconcile.crossing import asked_about, attestation_topic
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.ports import Recorded
@@ -40,7 +45,7 @@ def name_topic(namespace: str, name: str) -> str:
 
 def delegation_topic(chain: str) -> str:
     """The digest under which the delegations of one domain are found, by its chain."""
-    return digest_of({"kind": "Delegation", "domain": chain})
+    return attestation_topic(AttestationType.DELEGATION, chain)
 
 
 @dataclass
@@ -56,6 +61,8 @@ class Docket:
     entries: tuple[Recorded, ...]
     constitutions: Mapping[str, Constitution]
     delegations: tuple[Recorded, ...] = ()
+    attestations: tuple[Recorded, ...] = ()
+    """Entries that decide whose votes of other domains count; none where no other domain votes, or nothing is asked."""
     ballots: Mapping[str, Ballot] = field(default_factory=dict)
     """Votes by the id of their entry, refused ones too: the tally gives each its reason again."""
 
@@ -158,7 +165,12 @@ class Docket:
             self.acts,
             executed=None if executed is None else executed.timestamp // 1_000_000,
             superseded=None if superseded is None else superseded.timestamp // 1_000_000,
+            attestations=tuple(_attestation(item) for item in self.asked(decided)),
         )
+
+    def asked(self, decided: Recorded | None) -> tuple[Recorded, ...]:
+        """The accepted ones of `attestations` that a decision was taken on."""
+        return tuple(item for item in self.before(decided, self.attestations) if item.event_type == ATTESTED)
 
     def progress(self, now: int) -> Progress:
         """Where the vote stands; computed once per second and docket."""
@@ -170,7 +182,12 @@ class Docket:
 
     @cached_property
     def life(self) -> Life:
-        """Where the revision is in its life, from its own entries."""
+        """Where the revision is in its life, from its own entries and those of its conflicts."""
+        return resumed(self.uncontested, self.conflicts)
+
+    @cached_property
+    def uncontested(self) -> Life:
+        """Its life by its own entries alone: with the timelock that its decision gave it."""
         decided = self.step(EventType.DECIDED)
         kind = str(self.fields["type"])
         rules_type = kind if decided is None else str(decided.detail.get("rules", kind))
@@ -179,6 +196,17 @@ class Docket:
         opening = self.constitution.history.at(self.opened)
         rules = {} if opening is None else opening.rules(rules_type) or {}
         return derive([Step.of(item.content) for item in self.steps], Timing.of(rules, kind))
+
+    def opening_of(self, conflict: str) -> Mapping[str, Any]:
+        """What the entry that opened one of its conflicts says."""
+        events = (item for item in self.entries if item.event_type == ConflictEvent.OPENED)
+        return next(item.detail for item in events if item.subject_key == conflict)
+
+    @cached_property
+    def conflicts(self) -> tuple[Held, ...]:
+        """The conflicts that were opened against it (docs/conflicts.md)."""
+        found = (item for item in self.entries if item.event_type.startswith("governance.conflict."))
+        return held_conflicts(item.content for item in found)
 
 
 def signed(entry: Recorded, kind: str) -> Signed:
@@ -194,6 +222,11 @@ def _act(entry: Recorded) -> ActRecord:
 def _delegation(entry: Recorded) -> DelegationRecord:
     statement = Statement("attestation", entry.detail["statement"])
     return DelegationRecord(statement, entry.detail["signature"], parse_time(entry.detail["recordedAt"]))
+
+
+def _attestation(entry: Recorded) -> AttestationRecord:
+    statement = Statement("attestation", entry.detail["statement"])
+    return AttestationRecord(statement, entry.detail["signature"], parse_time(entry.detail["recordedAt"]))
 
 
 def is_ballot(entry: Recorded) -> bool:
@@ -228,8 +261,10 @@ class Dockets:
             raise Stalled(Reason.PIN_MISMATCH, f"the log's revisions of {missing} contradict the operator's --pin")
         chains = sorted(item.chain for item in constitutions.values())
         delegations = [item for chain in chains for item in await context.log.about(delegation_topic(chain))]
+        own = constitutions[str(statement.fields["domain"])]
+        attestations = await asked_about(context, own) if len(names) > 1 else ()
         heads = sorted(item.head.entry_id for item in constitutions.values())
-        stamp = (len(entries), entries[-1].entry_id, len(delegations), *heads)
+        stamp = (len(entries), entries[-1].entry_id, len(delegations), len(attestations), *heads)
         cached = self._cache.get(digest)
         if cached is not None:
             if cached[0] == stamp:
@@ -237,7 +272,14 @@ class Dockets:
             known = {item.entry_id: item for item in cached[1].entries}  # decoded already
             entries = [known.get(item.entry_id, item) for item in entries]
         docket = Docket(
-            digest, statement, opening, tuple(entries), constitutions, tuple(delegations), self._of(entries)
+            digest,
+            statement,
+            opening,
+            tuple(entries),
+            constitutions,
+            tuple(delegations),
+            attestations,
+            self._of(entries),
         )
         self._cache[digest] = (stamp, docket)
         return docket

@@ -1,12 +1,13 @@
 """Acts and the decision of an open proposal (governance.md, "Decision")."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.audit.entry import Draft
 from quorate.audit.ids import unsigned_subject
 from quorate.canonical import canonical_bytes, digest_of, digest_of_bytes, format_time, parse_json, parse_time
+from quorate.conflicts.detect import target_topic
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import act_statement, vote_statement
 from quorate.proposals.amendment import judge_act
@@ -35,8 +36,11 @@ def falls_due(gathered: Gathered, docket: Docket) -> bool:
 
 def unrecorded(docket: Docket, votes: Iterable[Obj], at: int) -> tuple[Key, ...]:
     """Votes made up to second `at` (T) that the log neither accepted nor refused yet; later ones cannot matter."""
-    known = docket.recorded_subjects()
-    mesh = str(docket.fields["meshId"])
+    return unrecorded_votes(str(docket.fields["meshId"]), docket.recorded_subjects(), votes, at)
+
+
+def unrecorded_votes(mesh: str, known: Collection[str], votes: Iterable[Obj], at: int) -> tuple[Key, ...]:
+    """Of `votes` those made up to second `at` whose subject keys are not among `known`."""
     return tuple(
         key_of(vote)
         for vote in votes
@@ -131,6 +135,7 @@ def record_decision(gathered: Gathered, docket: Docket, now: int) -> Plan | None
             tether_of(gathered, docket.constitution, docket.fields["target"]),
             gathered.at * 1_000_000,
             question="proposal.decide",
+            about=_on_target(docket, str(decided.outcome)),
             detail={
                 "outcome": str(decided.outcome),
                 "reason": str(decided.reason),
@@ -157,6 +162,12 @@ def record_decision(gathered: Gathered, docket: Docket, now: int) -> Plan | None
         events=(Note("Normal" if kind == "Normal" else "Warning", str(decided.outcome), note),),
         dirty=(key_of(gathered.obj), *_contract_keys(gathered)),
     )
+
+
+def _on_target(docket: Docket, outcome: str) -> list[str]:
+    """Where an adopted proposal's rivals find it (docs/conflicts.md)."""
+    adopted = outcome == Reason.ADOPTED
+    return [target_topic(docket.constitution.chain, docket.fields["target"])] if adopted else []
 
 
 def _contract_keys(gathered: Gathered) -> tuple[Key, ...]:

@@ -7,6 +7,7 @@ from quorate.api.conditions import Reason
 from quorate.api.tally import Phase
 from quorate.audit.entry import Draft
 from quorate.canonical import digest_of_bytes
+from quorate.conflicts.effect import loss
 from quorate.proposals.acts import threshold_reached
 from quorate.proposals.decision import still_endorsed
 from quorate.proposals.execution import Executed, NotExecuted, Postponed, Window, execute
@@ -29,6 +30,23 @@ def is_stopped(gathered: Gathered, docket: Docket) -> bool:
     return stops is not None
 
 
+def ends_now(gathered: Gathered, docket: Docket) -> bool:
+    """Whether it ends although its timelock may run: the admins stopped it, or arbitrators decided against it."""
+    if docket.life.phase is not Phase.ADOPTED:
+        return False
+    return is_stopped(gathered, docket) or loss(docket.conflicts, docket.digest) is not None
+
+
+def _lost(docket: Docket) -> NotExecuted | None:
+    """How a proposal ends that did not win one of its conflicts."""
+    lost = loss(docket.conflicts, docket.digest)
+    if lost is None:
+        return None
+    reason, held = lost
+    name = f"{held.namespace}/{held.name}"
+    return NotExecuted(Phase.FAILED, reason, f"conflict {name} ({held.cause}) was resolved: {held.outcome}")
+
+
 def record_execution(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     """The executing or failing entry; None (and so only the status) while execution has to wait."""
     life, domain = docket.life, docket.constitution
@@ -36,6 +54,8 @@ def record_execution(gathered: Gathered, docket: Docket, now: int) -> Plan | Non
     assert life.execute_after is not None
     if is_stopped(gathered, docket):
         result: Executed | NotExecuted | Postponed = NotExecuted(Phase.STOPPED, Reason.STOPPED, "stopped by the admins")
+    elif (lost := _lost(docket)) is not None:
+        result = lost
     elif docket.fields["type"] == "Emergency" and not still_endorsed(docket.case, gathered.at):
         message = "the endorsing admin keys in force no longer reach adminThreshold"
         result = Postponed(Reason.NOT_ENDORSED, message)

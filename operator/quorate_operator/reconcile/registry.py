@@ -6,6 +6,9 @@ from quorate_operator.kube.resources import OWN_KINDS
 from quorate_operator.reconcile.attestation import Attestations
 from quorate_operator.reconcile.behind import Checked, LastEntries
 from quorate_operator.reconcile.checkpoint import AuditCheckpoints
+from quorate_operator.reconcile.conflict import PolicyConflicts
+from quorate_operator.reconcile.conflict_docket import Conflicts
+from quorate_operator.reconcile.conflict_vote import AllVotes
 from quorate_operator.reconcile.contract import DynamicContracts
 from quorate_operator.reconcile.contract_holders import Holdings
 from quorate_operator.reconcile.docket import Dockets
@@ -21,7 +24,7 @@ from quorate_operator.reconcile.vote import Votes
 def reconcilers() -> list[Reconciler[Any]]:
     """One reconciler per kind, in the order of `OWN_KINDS`."""
     domains, entries = Domains(), LastEntries()
-    dockets, holdings = Dockets(domains), Holdings()
+    dockets, holdings, conflicts = Dockets(domains), Holdings(), Conflicts(domains)
     built: dict[str, Reconciler[Any]] = {
         item.kind: Checked(item, entries)
         for item in (
@@ -29,8 +32,9 @@ def reconcilers() -> list[Reconciler[Any]]:
             MeshNodes(domains, holdings),
             DynamicContracts(domains, holdings),
             Attestations(domains),
-            Votes(dockets),
-            GovernanceProposals(domains, dockets, entries),
+            AllVotes(Votes(dockets), conflicts),
+            GovernanceProposals(domains, dockets, conflicts, entries),
+            PolicyConflicts(domains, conflicts),
             AuditCheckpoints(domains),
         )
     }

@@ -1,0 +1,253 @@
+"""A conflict that a member raises: what it needs before it opens (docs/conflicts.md, "Raised by a member")."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from quorate.api.conditions import ConditionType, Reason, observe
+from quorate.api.policy_conflict import Cause
+from quorate.api.schema import Privilege
+from quorate.audit.entry import Draft, Tether
+from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Found, Party
+from quorate.proposals.lifecycle import EventType
+from quorate_operator.kube.conditions import status_with
+from quorate_operator.kube.resources import Obj, key_of
+from quorate_operator.reconcile.conflict_docket import pair_topic, raised_topic, raisings
+from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, pods_governed
+from quorate_operator.reconcile.domains import Constitution
+from quorate_operator.reconcile.protocol import Context, Note, Plan
+from quorate_operator.store.ports import Recorded
+
+MAX_RAISED = 3
+"""Raised conflicts of one member that may be open at a time."""
+RETRY_SECONDS = 5
+_PENDING = frozenset({EventType.OPENED, EventType.DECIDED})
+
+
+@dataclass(frozen=True)
+class Raised:
+    """What is known about a conflict that is not open.
+
+    Attributes:
+        raisings: Attestations of members that name it, in log order.
+        parties: The last entry of each party that the log knows, by digest.
+        openings: The opening entries of those that are proposals, by digest.
+        arbitrated: Whether the pair was arbitrated before.
+        open_of: Open raised conflicts by the nodeId of whoever raised this one too.
+        last: The last entry about it: a refusal.
+        pods: Pods that its contract governs.
+        at: The second.
+    """
+
+    raisings: tuple[Recorded, ...]
+    parties: Mapping[str, Recorded]
+    openings: Mapping[str, Recorded]
+    arbitrated: bool
+    open_of: Mapping[str, int]
+    last: Recorded | None
+    pods: int
+    at: int
+
+
+async def gather_raised(obj: Obj, conflict: Conflict, constitution: Constitution, context: Context, at: int) -> Raised:
+    """Read what the log knows of the conflict, its parties and whoever raised it."""
+    found = raisings(await context.log.about(conflict.digest), conflict.digest)
+    heads = await context.log.heads([conflict.digest, *conflict.pair])
+    openings: dict[str, Recorded] = {}
+    for party in conflict.parties:
+        if party.kind == PROPOSAL:
+            entries = await context.log.about(party.digest)
+            own = [item for item in entries if item.subject_key == party.digest]
+            opened = next((item for item in own if item.event_type == EventType.OPENED), None)
+            openings |= {} if opened is None else {party.digest: opened}
+    return Raised(
+        tuple(found),
+        {digest: head for digest, head in heads.items() if digest != conflict.digest},
+        openings,
+        any(item.event_type == ConflictEvent.OPENED for item in await context.log.about(pair_topic(conflict))),
+        {node: await _open_of(node, constitution, context) for node in {_attester(item) for item in found}},
+        heads.get(conflict.digest),
+        sum(pods_governed(context.view, name) for name in _contracts(conflict, context)),
+        at,
+    )
+
+
+def _attester(entry: Recorded) -> str:
+    return str(entry.detail["statement"]["attester"])
+
+
+async def _open_of(node_id: str, constitution: Constitution, context: Context) -> int:
+    """How many conflicts that the member raised are open."""
+    entries = await context.log.about(raised_topic(constitution.chain, node_id))
+    digests = sorted({item.subject_key for item in entries if item.event_type == ConflictEvent.OPENED})
+    heads = await context.log.heads(digests) if digests else {}
+    return sum(head.event_type != ConflictEvent.RESOLVED for head in heads.values())
+
+
+def _contracts(conflict: Conflict, context: Context) -> set[str]:
+    """Names of the contracts that the parties are, or are about."""
+    found = {party.name for party in conflict.parties if party.kind == "DynamicContract"}
+    for party in conflict.parties:
+        for key in context.view.by("GovernanceProposal", "digest", party.digest):
+            found.add(str((context.view.get(key) or {})["spec"]["target"]["name"]))
+    return found
+
+
+def waits(obj: Obj, reason: str, message: str, now: int, **fields: object) -> Plan:
+    """The status of a conflict that is not open yet."""
+    observations = [
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.RECONCILING, True, reason, message),
+    ]
+    return Plan(status=status_with(obj, fields, observations, now=now))
+
+
+def open_raised(obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, now: int) -> Plan:
+    """Open it, or say what it lacks: what cannot be mended is refused, and recorded once for each reason."""
+    able = [item for item in raised.raisings if _may_raise(item, constitution)]
+    if not able:
+        message = (
+            f"no member with ValidateAttestation attests it: sign a Compliance attestation on {conflict.digest} with "
+            "`quorate conflict raise`"
+        )
+        return waits(obj, Reason.NOT_RAISED, message, now, digest=conflict.digest)
+    if raised.arbitrated:
+        message = "spec.parties: this pair was arbitrated before, or is: a pair is arbitrated once"
+        return _refuse(obj, raised, conflict, constitution, Reason.ALREADY_DECIDED, message, now)
+    if not conflict.evidence:
+        message = "spec.evidence is empty: a raised conflict needs what shows it"
+        return _refuse(obj, raised, conflict, constitution, Reason.INVALID, message, now)
+    unknown = _unknown(raised, conflict, constitution)
+    if unknown is not None:
+        return waits(obj, Reason.UNKNOWN_PARTY, unknown, now, digest=conflict.digest)
+    free = next((item for item in able if raised.open_of[_attester(item)] < MAX_RAISED), None)
+    if free is None:
+        message = f"{_attester(able[0])} has {MAX_RAISED} raised conflicts open already"
+        plan = waits(obj, Reason.TOO_MANY_CONFLICTS, message, now, digest=conflict.digest)
+        return Plan(status=plan.status, wake_at=now + RETRY_SECONDS)
+    return _open(obj, raised, conflict, constitution, free, now)
+
+
+def _unknown(raised: Raised, conflict: Conflict, constitution: Constitution) -> str | None:
+    """Why the parties are none that could be arbitrated; None: they are."""
+    digests = {item.revision.digest for item in constitution.history.accepted}
+    for index, party in enumerate(conflict.parties):
+        if party.kind == PROPOSAL and party.digest not in raised.openings:
+            return f"spec.parties[{index}].digest {party.digest}: no proposal with it was opened"
+        if party.kind == PROPOSAL and raised.openings[party.digest].chain_id != constitution.chain:
+            return f"spec.parties[{index}]: the proposal is of another domain than spec.domain"
+        if party.kind == "TrustDomain" and party.digest not in digests:
+            return f"spec.parties[{index}].digest {party.digest} is no accepted revision of {constitution.latest.name}"
+    if not any(_pending(raised, party) for party in conflict.parties):
+        return "spec.parties: none of them is a proposal that has not ended"
+    return None
+
+
+def _pending(raised: Raised, party: Party) -> bool:
+    head = raised.parties.get(party.digest)
+    if party.kind != PROPOSAL or head is None or head.event_type not in _PENDING:
+        return False
+    return head.event_type == EventType.OPENED or head.detail["outcome"] == Reason.ADOPTED
+
+
+def _may_raise(entry: Recorded, constitution: Constitution) -> bool:
+    member = constitution.latest.members.get(_attester(entry))
+    return member is not None and member.may(Privilege.VALIDATE_ATTESTATION) and not member.suspended
+
+
+def _open(
+    obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, raising: Recorded, now: int
+) -> Plan:
+    opening = OpeningOf(
+        _found(raised, conflict, constitution, _attester(raising)),
+        constitution,
+        raised.at,
+        surfaces=False,
+        pods=raised.pods,
+        tether=Tether(constitution.latest.phase_id, "none", _clauses(conflict)),
+        previous=None if raised.last is None else raised.last.entry_id,
+        key=key_of(obj),
+        raised_by=_attester(raising),
+        attestation=raising.subject_key,
+    )
+    wrong = _written_wrong(obj, opening, constitution)
+    if wrong is not None:
+        return _refuse(obj, raised, conflict, constitution, Reason.INVALID, wrong, now)
+    message = f"raised by {opening.raised_by}: {conflict.parties[0].name} against {conflict.parties[1].name}"
+    return Plan(
+        chain=constitution.chain,
+        entries=(opening.draft(),),
+        events=(Note("Warning", Reason.CONFLICT, message),),
+        dirty=(key_of(obj),),
+    )
+
+
+def _clauses(conflict: Conflict) -> tuple[str, ...]:
+    return tuple(sorted({party.clause for party in conflict.parties if party.clause}))
+
+
+def _found(raised: Raised, conflict: Conflict, constitution: Constitution, raiser: str) -> Found:
+    excluded = {raiser: "raised it"}
+    for party in conflict.parties:
+        if party.kind == "TrustDomain":
+            excluded[constitution.latest.home_hub] = f"homeHub of {party.name}"
+        if party.digest in raised.openings:
+            excluded[str(raised.openings[party.digest].actor_id)] = f"proposer of {party.name}"
+    shared = {
+        clause for clauses in (constitution.latest.spec.get("sharedClauses") or {}).values() for clause in clauses
+    }
+    return Found(conflict, Cause.RAISED, excluded, shared=bool(shared & set(_clauses(conflict))))
+
+
+def _written_wrong(obj: Obj, opening: OpeningOf, constitution: Constitution) -> str | None:
+    """Why the severity or the arbitrators that the object names are not those that follow."""
+    spec = obj["spec"]
+    if spec.get("severity") not in (None, str(opening.severity)):
+        return f"spec.severity {spec['severity']} is not {opening.severity}, which follows from scope and size"
+    if spec.get("arbitrators") is None:
+        return None
+    histories = {constitution.latest.name: constitution.history}
+    wanted = first_seats(opening.conflict, opening.severity, opening.found.excluded, histories, opening.at)
+    if list(spec["arbitrators"]) == wanted:
+        return None
+    return f"spec.arbitrators {spec['arbitrators']} are not {wanted}, which follow from the digest: leave them out"
+
+
+def _refuse(
+    obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, reason: Reason, message: str, now: int
+) -> Plan:
+    observations = [
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.STALLED, True, reason, message),
+    ]
+    fields = {"digest": conflict.digest}
+    last = raised.last
+    if last is not None and last.detail.get("reason") == reason:
+        fields["lastEntry"] = str(last.entry_id)
+        return Plan(status=status_with(obj, fields, observations, now=now))
+    draft = _refusal(obj, conflict, constitution, reason, message, raised.at, None if last is None else last.entry_id)
+    fields["lastEntry"] = str(draft.entry_id)
+    return Plan(
+        chain=constitution.chain,
+        entries=(draft,),
+        status=status_with(obj, fields, observations, now=now),
+        events=(Note("Warning", reason, message),),
+    )
+
+
+def _refusal(
+    obj: Obj, conflict: Conflict, constitution: Constitution, reason: str, message: str, at: int, previous: UUID | None
+) -> Draft:
+    meta = obj["metadata"]
+    subject = {"kind": "PolicyConflict", "namespace": meta["namespace"], "name": meta["name"], "uid": meta["uid"]}
+    return Draft(
+        conflict.digest,
+        previous,
+        ConflictEvent.REFUSED,
+        subject,
+        Tether(constitution.latest.phase_id, "none", _clauses(conflict)),
+        at * 1_000_000,
+        question="conflict.open",
+        about=sorted(conflict.pair),
+        detail={"reason": str(reason), "message": message[:1024]},
+    )

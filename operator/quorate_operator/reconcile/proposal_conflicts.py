@@ -1,0 +1,170 @@
+"""The conflicts of an adopted proposal: found before it executes, and waited for (docs/conflicts.md)."""
+
+from dataclasses import replace
+
+from quorate.api.conditions import Reason
+from quorate.api.policy_conflict import Severity
+from quorate.api.tally import Phase
+from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, lacks_parent, target_topic
+from quorate.conflicts.effect import is_held, loss
+from quorate.proposals.execution import Postponed
+from quorate.proposals.lifecycle import EventType
+from quorate_operator.kube.resources import Key, Obj, key_of
+from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, manifest, pods_governed
+from quorate_operator.reconcile.docket import Docket, Dockets
+from quorate_operator.reconcile.domains import Domains
+from quorate_operator.reconcile.proposal_execution import is_stopped
+from quorate_operator.reconcile.proposal_gathered import Contested, Gathered
+from quorate_operator.reconcile.proposal_opening import tether_of
+from quorate_operator.reconcile.proposal_status import shown
+from quorate_operator.reconcile.protocol import Context, CreateChild, Note, Plan
+
+
+async def gather_contested(
+    gathered: Gathered, docket: Docket, context: Context, dockets: Dockets, domains: Domains
+) -> Contested:
+    """Compare an adopted proposal that has not ended with everything that it may contradict."""
+    if docket.life.phase is not Phase.ADOPTED or docket.fields["type"] == "Emergency":
+        return Contested()
+    latest = docket.constitution.latest
+    parent = latest.spec.get("parent")
+    above = (await domains.get(context, [parent])).get(parent) if parent else None
+    around = Surroundings(
+        domain=latest,
+        parent=None if above is None else above.latest,
+        content=None if gathered.contract is None else gathered.contract.content,
+        rivals=await _rivals(docket, context, dockets),
+        overrides=_overrides(gathered),
+    )
+    proposal = candidate(docket)
+    known = {item.conflict.pair for item in docket.conflicts}
+    found = tuple(item for item in detect(proposal, around) if item.conflict.pair not in known)
+    heads = await context.log.heads([item.conflict.digest for item in found]) if found else {}
+    contract = proposal.target["name"] if proposal.target["kind"] == "DynamicContract" else None
+    return Contested(
+        found,
+        {digest: head.entry_id for digest, head in heads.items()},
+        lacks_parent(proposal, around),
+        pods_governed(context.view, contract),
+        tuple(_missing(docket, context)),
+    )
+
+
+def candidate(docket: Docket) -> Candidate:
+    """An adopted proposal with the timelock that its decision gave it."""
+    life = docket.uncontested
+    assert life.decided_at is not None
+    assert life.execute_after is not None
+    return Candidate(docket.statement, life.decided_at, life.execute_after)
+
+
+async def _rivals(docket: Docket, context: Context, dockets: Dockets) -> tuple[Candidate, ...]:
+    """Other adopted proposals on the target that have not ended, from the log; an emergency waits for nobody."""
+    topic = target_topic(docket.constitution.chain, docket.fields["target"])
+    adopted = {item.subject_key for item in await context.log.about(topic)} - {docket.digest}
+    heads = await context.log.heads(sorted(adopted)) if adopted else {}
+    pending = sorted(digest for digest, head in heads.items() if head.event_type == EventType.DECIDED)
+    found = [await dockets.get(context, digest) for digest in pending]
+    return tuple(
+        candidate(item) for item in found if item is not None and item.fields["type"] != "Emergency" and not _ends(item)
+    )
+
+
+def _ends(docket: Docket) -> bool:
+    """Whether it only waits for its failing entry: it contests nothing any more."""
+    return docket.life.phase is not Phase.ADOPTED or loss(docket.conflicts, docket.digest) is not None
+
+
+def _overrides(gathered: Gathered) -> tuple[Override, ...]:
+    if gathered.contract is None:
+        return ()
+    obj = gathered.contract.obj
+    return tuple(
+        Override(obj["metadata"]["name"], item["clause"], item["text"], gathered.node_id, item)
+        for item in obj["spec"].get("localOverrides") or ()
+    )
+
+
+def _missing(docket: Docket, context: Context) -> list[Obj]:
+    """Open conflicts whose object was deleted: arbitrators would not see them."""
+    histories = docket.histories
+    found = []
+    for item in docket.conflicts:
+        conflict = item.conflict
+        known = context.view.by("PolicyConflict", "digest", conflict.digest)
+        key = Key("PolicyConflict", conflict.namespace, conflict.name)
+        if not item.open or known or context.view.get(key) is not None or conflict.evidence is not None:
+            continue
+        opening = docket.opening_of(conflict.digest)
+        severity, excluded = Severity(opening["severity"]), opening["excluded"]
+        found.append(manifest(conflict, severity, first_seats(conflict, severity, excluded, histories, item.opened)))
+    return found
+
+
+def contest(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
+    """Open what was found, or wait for the arbitration; None: nothing stands in the way, or it ends anyway."""
+    contested, life = gathered.contested, docket.life
+    if life.phase is not Phase.ADOPTED or is_stopped(gathered, docket) or loss(docket.conflicts, docket.digest):
+        return None
+    if contested.found:
+        return _opened(gathered, docket, contested)
+    if is_held(docket.conflicts):
+        names = ", ".join(f"{item.namespace}/{item.name}" for item in docket.conflicts if item.open)
+        message = f"it does not execute before arbitrators have decided conflict {names}"
+        return _waits(gathered, docket, Postponed(Reason.CONFLICT, message), now)
+    if contested.parentless and (life.execute_before is None or now <= life.execute_before):
+        parent = docket.constitution.latest.spec["parent"]
+        until = None if life.execute_before is None else life.execute_before + 1
+        message = (
+            f"the clause is shared with parent {parent!r}, of which no revision is accepted here: whether the change "
+            "contradicts it cannot be told"
+        )
+        return _waits(gathered, docket, Postponed(Reason.UNKNOWN_DOMAIN, message, until), now)
+    return None
+
+
+def _waits(gathered: Gathered, docket: Docket, postponed: Postponed, now: int) -> Plan:
+    plan = shown(gathered, docket, now, postponed=postponed)
+    missing = tuple(CreateChild(item) for item in gathered.contested.missing)
+    return replace(plan, commands=(*plan.commands, *missing))
+
+
+def _opened(gathered: Gathered, docket: Docket, contested: Contested) -> Plan:
+    tether = tether_of(gathered, docket.constitution, docket.fields["target"])
+    openings = [
+        OpeningOf(
+            found,
+            docket.constitution,
+            gathered.at,
+            docket.fields["target"].get("section") == "surfaces",
+            contested.pods,
+            tether,
+            contested.previous.get(found.conflict.digest),
+        )
+        for found in contested.found
+    ]
+    parties = {party for item in openings for party in item.conflict.parties if party.namespace is not None}
+    return Plan(
+        chain=docket.constitution.chain,
+        entries=tuple(item.draft() for item in openings),
+        commands=tuple(CreateChild(_object(item, docket)) for item in openings),
+        events=tuple(
+            Note(
+                "Warning",
+                Reason.CONFLICT,
+                f"{item.found.cause}: {item.conflict.parties[0].name} against {item.conflict.parties[1].name}; "
+                f"arbitrated as PolicyConflict {item.object_key.namespace}/{item.object_key.name}",
+            )
+            for item in openings
+        ),
+        dirty=(
+            key_of(gathered.obj),
+            *(Key(party.kind, str(party.namespace), party.name) for party in sorted(parties, key=lambda p: p.digest)),
+            *(item.object_key for item in openings),
+        ),
+    )
+
+
+def _object(opening: OpeningOf, docket: Docket) -> Obj:
+    seated = first_seats(opening.conflict, opening.severity, opening.found.excluded, docket.histories, opening.at)
+    return manifest(opening.conflict, opening.severity, seated)
