@@ -29,12 +29,13 @@ from quorate.proposals.bundle import (
 )
 from quorate.proposals.lifecycle import EventType
 from quorate.proposals.opening import Refusal, check_opening
+from quorate.proposals.own import check_own
 from quorate.proposals.proof import check_proof
 from quorate.proposals.replay import recompute
-from quorate.proposals.report import Check, Finding, OwnVote, Pinned, Report
+from quorate.proposals.report import Check, Finding, Pinned, Report
 from quorate.trust.domain import DomainHistory, DomainRevision
 
-__all__ = ["Check", "Finding", "OwnVote", "Pinned", "Report", "build", "bundle_digest", "verify"]
+__all__ = ["Check", "Finding", "Pinned", "Report", "build", "bundle_digest", "verify"]
 
 
 def build(
@@ -130,7 +131,7 @@ def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None)
     _check_electorates(report, bundle, histories)
     _check_signed(report, bundle, histories)
     _check_outcome(report, bundle, histories)
-    _check_receiver(report, bundle, pinned)
+    _check_receiver(report, bundle, pinned, histories)
     if pinned.contract is not None:
         _check_execution(report, bundle, *pinned.contract)
     _check_proof(report, bundle, histories, proof)
@@ -244,19 +245,12 @@ def _check_outcome(report: Report, bundle: Bundle, histories: Mapping[str, Domai
             report.fault(Check.OUTCOME, message)
 
 
-def _check_receiver(report: Report, bundle: Bundle, pinned: Pinned) -> None:
+def _check_receiver(report: Report, bundle: Bundle, pinned: Pinned, histories: Mapping[str, DomainHistory]) -> None:
     """What only this receiver can know: its own votes, and what it applied before."""
+    check_own(report, bundle, pinned.own, pinned.accepting, _keys(bundle, histories))
     if bundle.proposal_digest in set(pinned.applied):
         message = f"proposal {bundle.proposal_digest} was applied before"
         report.fault(Check.REPLAY, message, Reason.REPLAYED)
-    held = {item.statement.digest: item for item in bundle.votes}
-    for vote in pinned.own:
-        item = held.get(vote.digest)
-        if item is not None and item.accepted:
-            continue
-        what = "is absent" if item is None else "was refused"
-        finding = Finding(Check.OWN_VOTE, f"the own vote {vote.digest} {what}")
-        (report.faults if vote.proven else report.alarms).append(finding)
 
 
 def _check_execution(report: Report, bundle: Bundle, base: bytes, result: bytes) -> None:
@@ -278,16 +272,21 @@ def _check_execution(report: Report, bundle: Bundle, base: bytes, result: bytes)
 def _check_proof(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory], proof: bytes | None) -> None:
     if proof is None:
         return
-    keys = {f"{bundle.mesh_id}/{name}": _log_keys(history) for name, history in histories.items()}
     try:
         document = parse_json(proof)
     except NotCanonicalError as error:
         report.fault(Check.PROOF, f"the proof is not strict JSON: {error}")
         return
+    keys = _keys(bundle, histories)
     faults = check_proof(document, evidence_digest=report.digest, entries=bundle.entries(), keys=keys)
     for message in faults:
         report.fault(Check.PROOF, message)
     report.anchored = not faults
+
+
+def _keys(bundle: Bundle, histories: Mapping[str, DomainHistory]) -> dict[str, list[VerifierKey]]:
+    """The log keys of each chain."""
+    return {f"{bundle.mesh_id}/{name}": _log_keys(history) for name, history in histories.items()}
 
 
 def _log_keys(history: DomainHistory) -> list[VerifierKey]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from quorate.audit.verify import Verdict
+from quorate.identity.statements import Statement
 from quorate.proposals.bundle import Entry
 
 APPLICABLE = frozenset({"Adopted", "EmergencyExecuted", "Reversed"})
@@ -36,25 +37,19 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class OwnVote:
-    """A vote that this member cast: its digest, and whether it holds an accepting proof for it."""
-
-    digest: str
-    proven: bool
-
-
-@dataclass(frozen=True)
 class Pinned:
     """What the verifier knows by itself.
 
     Args of note: `pins` and `accepted` are keyed `<meshId>/<domain>`: the digest of revision 1, and the digests of the
     revisions that a receiver accepted; `applied` are proposals that it executed; `evidence` holds bundles by digest,
-    for revisions that a proposal authorised; `contract` are the bytes of base and result, to check the execution.
+    for revisions that a proposal authorised; `contract` are the bytes of base and result, to check the execution;
+    `own` are votes and delegations that this member signed, `accepting` the proof bundles of their accepting entries.
     """
 
     pins: Mapping[str, str] = field(default_factory=dict)
     accepted: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    own: Sequence[OwnVote] = ()
+    own: Sequence[Statement] = ()
+    accepting: Sequence[bytes] = ()
     applied: Collection[str] = ()
     evidence: Mapping[str, bytes] = field(default_factory=dict)
     contract: tuple[bytes, bytes] | None = None

@@ -10,9 +10,9 @@ from quorate.audit.verify import Verdict
 from quorate.canonical import canonical_bytes, digest_of
 from quorate.canonical import digest_of_bytes as digest_of_data
 from quorate.contracts.patch import Target, successor
-from quorate.identity.statements import Statement, trust_domain_statement
+from quorate.identity.statements import trust_domain_statement
 from quorate.proposals.bundle import RevisionRecord, bundle_digest, parse_bundle
-from quorate.proposals.evidence import Check, OwnVote, Pinned, Report, verify
+from quorate.proposals.evidence import Check, Pinned, Report, verify
 from quorate.proposals.replay import recompute
 from tests.unit.proposals.evidence_case import (
     CHAIN,
@@ -154,17 +154,6 @@ def test_accepted_chain_must_agree() -> None:
     assert check(BUNDLE, Pinned(PINNED.pins, {CHAIN: [PIN, "sha256:" + "1" * 64]})).faults == []
     (fault,) = check(BUNDLE, Pinned(PINNED.pins, {CHAIN: ["sha256:" + "1" * 64]})).faults
     assert fault.reason == "Fork"
-
-
-def test_own_votes() -> None:
-    """An own vote that is missing alarms; with an accepting proof it makes the bundle refused."""
-    there = Statement("vote", BUNDLE["votes"][0]["statement"]).digest
-    gone = "sha256:" + "1" * 64
-    assert check(BUNDLE, Pinned(PINNED.pins, own=[OwnVote(there, True)])).faults == []
-    alarmed = check(BUNDLE, Pinned(PINNED.pins, own=[OwnVote(gone, False)]))
-    assert alarmed.faults == [] and "absent" in alarmed.alarms[0].message
-    refused = check(BUNDLE, Pinned(PINNED.pins, own=[OwnVote(gone, True)]))
-    assert refused.faults[0].check is Check.OWN_VOTE
 
 
 def test_replay() -> None:
