@@ -114,7 +114,8 @@ def hex_of_digest(digest: str) -> str:
     return digest.removeprefix("sha256:")
 
 
-def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object from its members, as `object_pairs_hook`; NotCanonicalError where a name occurs twice."""
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
@@ -134,7 +135,7 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         text = data.decode() if isinstance(data, bytes) else data  # json.loads would guess UTF-16 and pass surrogates
-        value = json.loads(text, object_pairs_hook=_unique_names, parse_float=_no_float, parse_constant=_no_float)
+        value = json.loads(text, object_pairs_hook=unique_names, parse_float=_no_float, parse_constant=_no_float)
     except NotCanonicalError:
         raise
     except RecursionError as error:

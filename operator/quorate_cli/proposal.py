@@ -15,6 +15,7 @@ from quorate_cli.output import (
     BadInputError,
     CliError,
     Column,
+    ExitCode,
     Format,
     emit,
     emit_objects,
@@ -24,6 +25,7 @@ from quorate_cli.output import (
     tell,
 )
 from quorate_cli.pins import Pins, parse_pins
+from quorate_cli.receiver import Applied, Mine, MineProof, OtherEvidence, bundle_bytes, pinned
 from quorate_cli.sources import SYSTEM_NAMESPACE, Sources, accepted, why_not
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ if TYPE_CHECKING:
 
 Obj = dict[str, Any]
 app = typer.Typer(no_args_is_help=True, help="Show a proposal, fetch its evidence, verify it offline.")
-MAX_BUNDLE = 64_000_000
 
 
 @app.command()
@@ -162,7 +163,8 @@ def export(
     sandbox: Sandbox = None,
 ) -> None:
     """Print the governance_proposal JSON document of a proposal on a clause, checked against its schema."""
-    from quorate.proposals.export import ExportRefusedError, export_proposal  # noqa: PLC0415 - jsonschema is slow to import
+    from quorate.documents.proposal import export_proposal  # noqa: PLC0415 - jsonschema is slow to import
+    from quorate.documents.schema import DocumentRefusedError  # noqa: PLC0415
 
     sources = Sources((), kubeconfig, sandbox)
     proposal = sources.cluster.get("GovernanceProposal", name, sources.namespace(namespace))
@@ -176,7 +178,7 @@ def export(
     try:
         base = base_of(sources.cluster, contract, digest)
         emit(export_proposal(proposal, digest=digest, base=base, domain_spec=domain.spec), Format.JSON)
-    except ExportRefusedError as error:
+    except DocumentRefusedError as error:
         raise CliError(f"GovernanceProposal {name!r}: {error.reason}: {error}") from error
 
 
@@ -200,35 +202,34 @@ def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle in a file, or the name of a GovernanceProposal.")],
     proof: Annotated[str | None, typer.Option("--proof", metavar="FILE", help="The proof document.")] = None,
     pins: Pins = None,
+    mine: Mine = None,
+    mine_proofs: MineProof = None,
+    applied: Applied = None,
+    evidence: OtherEvidence = None,
     namespace: Namespace = None,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = None,
 ) -> None:
     """Re-derive a decision from its evidence: revisions, electorate, signatures, outcome; with a proof, the log too."""
-    trusted = parse_pins(pins or ())
+    parse_pins(pins or ())  # before a cluster is asked
     if bundle == "-" or Path(bundle).is_file():
-        data, proven = _file(bundle), None if proof is None else _file(proof)
+        data, proven = bundle_bytes(bundle), None if proof is None else bundle_bytes(proof)
     elif "/" in bundle or bundle.endswith(".json"):
         raise BadInputError(f"{bundle}: No such file or directory")
     else:
         sources = Sources((), kubeconfig, sandbox)
         found = sources.cluster.get("GovernanceProposal", bundle, sources.namespace(namespace))
         data, proven = _fetch(sources.cluster, found, with_proof=proof is None)
-        proven = proven if proof is None else _file(proof)
-    from quorate.proposals.evidence import Pinned, verify as verify_evidence  # noqa: I001, PLC0415 - the decision code
+        proven = proven if proof is None else bundle_bytes(proof)
+    from quorate.proposals.evidence import verify as verify_evidence  # noqa: PLC0415 - the decision code
 
-    report = verify_evidence(data, pinned=Pinned(pins=trusted), proof=proven)
+    trusted = pinned(pins, data, mine=mine, proofs=mine_proofs, applied=applied, evidence=evidence)
+    report = verify_evidence(data, pinned=trusted, proof=proven)
     _report(report, output)
-    raise typer.Exit(int(EXIT[report.verdict]))
-
-
-def _file(path: str) -> bytes:
-    """The canonical bytes of a JSON file; one line end after them, as editors add it, is no difference."""
-    from quorate_cli.yamlfiles import read_bytes  # noqa: PLC0415
-
-    data = read_bytes(path, MAX_BUNDLE)
-    return data[:-1] if data.endswith(b"\n") else data
+    # An alarm is for this member alone: it says nothing against the bundle, and yet something is wrong.
+    alarmed = report.alarms and report.verdict in (Verdict.INTACT, Verdict.UNANCHORED)
+    raise typer.Exit(int(ExitCode.FAILED if alarmed else EXIT[report.verdict]))
 
 
 def _report(report: "Report", output: Format) -> None:

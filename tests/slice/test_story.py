@@ -12,7 +12,7 @@ import jsonschema
 import pytest
 
 from quorate.canonical import digest_of_bytes, parse_time
-from quorate.proposals.export import validate
+from quorate.documents.schema import DocumentKind, validate
 from quorate_cli.domain import add_signature
 from quorate_cli.main import run
 from quorate_cli.place import READER
@@ -211,7 +211,7 @@ def test_the_exported_document_fits_its_schema(story: Story, capsys: pytest.Capt
     fleet = story.fleet
     assert run(["proposal", "export", fleet.proposal_name, "--kubeconfig", str(fleet.sandbox.kubeconfig)]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert validate(document) == document
+    assert validate(DocumentKind.PROPOSAL, document) == document
     assert document["status"] == "adopted"
     assert document["voting_result"]["approve_votes"] == fleet.status()["tally"]["approve"]
     assert document["changes"]["current_text"] != document["changes"]["proposed_text"]

@@ -8,7 +8,8 @@ from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase
 from quorate.canonical import digest_of
 from quorate.contracts.content import Content
-from quorate.proposals.export import STATUS, ExportRefusedError, Resolution, document_id, export_proposal, schema
+from quorate.documents.proposal import STATUS, Resolution, export_proposal
+from quorate.documents.schema import DocumentKind, DocumentRefusedError, document_id, schema
 
 DIGEST = "sha256:" + "ff" * 32
 NODE = "11111111-1111-4111-8111-111111111111"
@@ -102,19 +103,19 @@ def test_whole_clauses(patch: Any, base: Any, clause: str, texts: tuple[str, str
 )
 def test_no_clause_target(target: dict[str, str]) -> None:
     """Only a proposal on a clause has a document."""
-    with pytest.raises(ExportRefusedError) as caught:
+    with pytest.raises(DocumentRefusedError) as caught:
         export_proposal(proposal(PATCH, target=target), digest=DIGEST, base=BASE, domain_spec={})
     assert caught.value.reason is Reason.NO_CLAUSE_TARGET
 
 
 def test_other_refusals() -> None:
     """A change that does not fit the base, or a field that breaks the schema, is refused and named."""
-    with pytest.raises(ExportRefusedError) as caught:
+    with pytest.raises(DocumentRefusedError) as caught:
         export_proposal(proposal(PATCH, {"text": "old"}), digest=DIGEST, base=BASE, domain_spec={})
     assert caught.value.reason is Reason.STALE_BASE
     broken = proposal(PATCH)
     broken["spec"]["proposer"] = "node-1"
-    with pytest.raises(ExportRefusedError, match="proposed_by"):
+    with pytest.raises(DocumentRefusedError, match="proposed_by"):
         export_proposal(broken, digest=DIGEST, base=BASE, domain_spec={})
 
 
@@ -140,4 +141,4 @@ def test_ids_and_schema() -> None:
     """Every phase is mapped, ids have the UUIDv4 form, and the schema's constants are ours."""
     assert set(STATUS) == set(Phase)
     assert document_id("sha256:" + "12" * 32) == "12121212-1212-4212-9212-121212121212"
-    assert schema()["properties"]["phase_id"]["const"] == "5.5"
+    assert schema(DocumentKind.PROPOSAL)["properties"]["phase_id"]["const"] == "5.5"

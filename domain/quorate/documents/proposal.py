@@ -4,15 +4,9 @@ Votes are written as weights, as the tally has them: approve; reject with veto; 
 `phase_id` and `codex_clauses` are constants of its schema, which travels with the package.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
-from uuid import UUID
-
-from jsonschema import Draft7Validator
 
 from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase
@@ -21,10 +15,16 @@ from quorate.contracts.content import Content
 from quorate.contracts.diff import json_patch
 from quorate.contracts.form import ContractRefusedError
 from quorate.contracts.patch import Target, changed_target
+from quorate.documents.schema import (
+    CODEX_CLAUSES,
+    PHASE_ID,
+    DocumentKind,
+    DocumentRefusedError,
+    document_id,
+    validate,
+    with_present,
+)
 
-SCHEMA = "governance_proposal.schema.v1.json"
-PHASE_ID = "5.5"
-CODEX_CLAUSES = ("5.5", "5.4", "11.0", "11.1", "5.2.5")
 NO_RATIONALE = "No rationale was given."
 STATUS: Mapping[Phase, str] = {
     Phase.DRAFT: "draft",
@@ -44,14 +44,6 @@ STATUS: Mapping[Phase, str] = {
 }
 
 
-class ExportRefusedError(ValueError):
-    """A proposal that has no document; `reason` is stable."""
-
-    def __init__(self, reason: Reason, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 @dataclass(frozen=True)
 class Resolution:
     """How a conflict was resolved: digests of the PolicyConflict and of its resolution, and which party prevailed."""
@@ -68,18 +60,6 @@ class Resolution:
             "resolution_id": document_id(self.resolution_digest),
             "resolution_type": kinds[self.kind],
         }
-
-
-def document_id(digest: str) -> str:
-    """The first 16 bytes of a digest with the version and variant bits of a UUIDv4 set."""
-    return str(UUID(bytes=bytes.fromhex(hex_of_digest(digest))[:16], version=4))
-
-
-@cache
-def schema() -> dict[str, Any]:
-    """The JSON schema of the document, from the package's data."""
-    data = files("quorate.proposals").joinpath("schemas", SCHEMA).read_bytes()
-    return dict(json.loads(data))
 
 
 def export_proposal(
@@ -102,13 +82,13 @@ def export_proposal(
         resolution: Of a conflict that it took part in.
 
     Raises:
-        ExportRefusedError: NoClauseTarget, the reason of a change that does not apply to `base`, or Invalid where the
+        DocumentRefusedError: NoClauseTarget, the reason of a change that does not apply to `base`, or Invalid where the
             result would break the schema.
     """
     spec, status, metadata = proposal["spec"], proposal.get("status") or {}, proposal["metadata"]
     clause = spec["target"].get("clause")
     if clause is None:
-        raise ExportRefusedError(Reason.NO_CLAUSE_TARGET, "target: only a proposal on a clause has a document")
+        raise DocumentRefusedError(Reason.NO_CLAUSE_TARGET, "target: only a proposal on a clause has a document")
     shared = (domain_spec.get("sharedClauses") or {}).get(spec["target"]["name"]) or ()
     scope = domain_spec.get("scope")
     document = {
@@ -131,16 +111,7 @@ def export_proposal(
         "conflict_resolution": None if resolution is None else resolution.document(),
         "codex_clauses": list(CODEX_CLAUSES),
     }
-    return validate({name: value for name, value in document.items() if value is not None})
-
-
-def validate(document: dict[str, Any]) -> dict[str, Any]:
-    """`document` itself if it satisfies the schema; ExportRefusedError(Invalid) names the first field that does not."""
-    errors = sorted(Draft7Validator(schema()).iter_errors(document), key=lambda error: list(map(str, error.path)))
-    if errors:
-        where = "/".join(map(str, errors[0].path)) or "document"
-        raise ExportRefusedError(Reason.INVALID, f"{where}: {errors[0].message}")
-    return document
+    return validate(DocumentKind.PROPOSAL, with_present(document))
 
 
 def _changes(base: Content, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -148,7 +119,7 @@ def _changes(base: Content, spec: Mapping[str, Any]) -> dict[str, Any]:
     try:
         after = changed_target(base, target, spec["change"])
     except ContractRefusedError as error:
-        raise ExportRefusedError(error.reason, str(error)) from error
+        raise DocumentRefusedError(error.reason, str(error)) from error
     before = target.value(base)
     return {
         "current_text": "" if before is None else before["text"],
