@@ -16,10 +16,15 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "keygen": ("quorate_cli.keys", "Make keys: Vote, Machine and admin keys, log and witness keys."),
     "key": ("quorate_cli.signers.command", "Show the public key of a file, an agent's, a token's or a program's key."),
     "migrate": ("quorate_cli.migrate", "Bring the log's database to this version's schema; make logins."),
-    "domain": ("quorate_cli.domain", "Create, sign, pin and show TrustDomains."),
+    "domain": ("quorate_cli.domain", "Create, sign, pin, show and revise TrustDomains."),
     "node": ("quorate_cli.node", "Register nodes and send their heartbeats."),
-    "propose": ("quorate_cli.propose", "Sign and open a proposal; amend, withdraw, endorse or stop it."),
+    "propose": ("quorate_cli.propose:propose_app", "Sign and open a proposal."),
+    "amend": ("quorate_cli.propose:amend_app", "Sign the next revision of an open proposal."),
+    "endorse": ("quorate_cli.acts:endorse_app", "Endorse an Emergency proposal as an admin."),
+    "withdraw": ("quorate_cli.acts:withdraw_app", "Withdraw a proposal of your own."),
+    "stop": ("quorate_cli.acts:stop_app", "Stop a proposal as an admin, before it is executed."),
     "vote": ("quorate_cli.vote", "Sign and cast a vote on a proposal."),
+    "delegate": ("quorate_cli.delegate", "Let another member vote for you, for some types of proposals."),
     "tally": ("quorate_cli.tally", "Recompute an outcome from documents alone."),
     "proposal": ("quorate_cli.proposal", "Show a proposal, fetch its evidence, verify it offline."),
     "contract": ("quorate_cli.contract", "Show the contract in force and compare versions."),
@@ -28,7 +33,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "witness": ("quorate_cli.witness", "Cosign a log's checkpoints after checking that it only grows."),
     "doctor": ("quorate_cli.doctor", "Check cluster, rights, database and versions, and say what to do."),
 }
-"""Command → module with an `app`, and the line in `--help`; in the order of a first use."""
+"""Command → module with an `app` (or `module:name`), and the line in `--help`; in the order of a first use."""
 
 
 class LazyGroup(TyperGroup):
@@ -43,7 +48,8 @@ class LazyGroup(TyperGroup):
         """As the base class, with the stub that `--help` shows replaced by the command itself."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
-            command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+            module, _, attribute = COMMANDS[name][0].partition(":")
+            command = typer.main.get_command(getattr(importlib.import_module(module), attribute or "app"))
         return name, command, rest
 
 

@@ -1,24 +1,22 @@
-"""`quorate propose`: sign and open a proposal; amend, withdraw, endorse or stop it."""
+"""`quorate propose` and `quorate amend`: sign a proposal, or its next revision."""
 
-import time
 from typing import Annotated, Any
 
 import typer
 
-from quorate.canonical import NotCanonicalError, digest_of, format_time, parse_json
-from quorate.identity.statements import act_statement, proposal_statement
+from quorate.canonical import NotCanonicalError, digest_of, parse_json
+from quorate.identity.statements import proposal_statement
 from quorate_cli.options import DryRun, Key, Kubeconfig, Namespace, Output, Sandbox
 from quorate_cli.output import BadInputError, CliError, Format
-from quorate_cli.publish import announce, publish
+from quorate_cli.publish import publish
 from quorate_cli.signers import Signer, open_signer, sign_statement
 from quorate_cli.sources import Constitution, Sources, constitution_of, digest_of_statement, name_of, voting_identity
 from quorate_cli.yamlfiles import one_of_kind
 
 Obj = dict[str, Any]
-app = typer.Typer()
+propose_app, amend_app = typer.Typer(), typer.Typer()
 ACTS = ("endorsements", "withdrawal", "stops")
 TYPES = ("Standard", "Expedited", "Constitutional", "Emergency", "Optimistic")
-MAX_BASIS_POINTS = 10_000
 
 
 def sign_proposal(document: Obj, signer: Signer, constitution: Constitution, namespace: str) -> Obj:
@@ -78,77 +76,139 @@ def check_applies(sources: Sources, spec: Obj) -> None:
         raise CliError(f"the change does not apply to {name_of(contract)}: {error}") from error
 
 
-def make_act(
-    kind: str, signer: Signer, constitution: Constitution, digest: str, *, by: str, key_name: str, now: int
-) -> Obj:
-    """A signed act: Endorse, Withdraw or Stop; `now` in Unix seconds becomes `at`."""
-    act: Obj = {"act": kind, "proposalDigest": digest, "by": by, "keyName": key_name, "at": format_time(now)}
-    act["signature"] = sign_statement(signer, act_statement(constitution.mesh_id, constitution.name, act))
-    return act
+_Name = Annotated[str | None, typer.Argument(help="Name of the GovernanceProposal; else the file's.")]
+_Contract = Annotated[str | None, typer.Option("--contract", help="DynamicContract to change.")]
+_Clause = Annotated[str | None, typer.Option("--clause", metavar="ID", help="Clause to change; else the surfaces.")]
+_Text = Annotated[str | None, typer.Option("--text", help="The clause's new text.")]
+_Patch = Annotated[str | None, typer.Option("--patch", metavar="JSON", help="RFC 6902 operations.")]
+_Revise = Annotated[
+    str | None, typer.Option("--revise", metavar="FILE", help="Authorise this next revision of the TrustDomain.")
+]
+_Rationale = Annotated[str | None, typer.Option("--rationale", help="Why; its digest is signed.")]
 
 
-@app.command()
+@propose_app.command()
 def propose(
-    name: Annotated[str | None, typer.Argument(help="Name of the GovernanceProposal; else the file's.")] = None,
-    key: Key = "",
+    key: Key,
+    name: _Name = None,
     files: Annotated[
         list[str] | None,
         typer.Option("--file", "-f", metavar="FILE", help="The proposal, and offline its domain and contract."),
     ] = None,
     namespace: Namespace = None,
     domain: Annotated[str | None, typer.Option("--domain", help="TrustDomain that decides.")] = None,
-    contract: Annotated[str | None, typer.Option("--contract", help="DynamicContract to change.")] = None,
-    clause: Annotated[str | None, typer.Option("--clause", metavar="ID", help="Clause to change.")] = None,
-    text: Annotated[str | None, typer.Option("--text", help="The clause's new text.")] = None,
-    patch: Annotated[str | None, typer.Option("--patch", metavar="JSON", help="RFC 6902 operations.")] = None,
-    revise: Annotated[
-        str | None, typer.Option("--revise", metavar="FILE", help="Authorise this next revision of the TrustDomain.")
-    ] = None,
+    contract: _Contract = None,
+    clause: _Clause = None,
+    text: _Text = None,
+    patch: _Patch = None,
+    revise: _Revise = None,
     kind: Annotated[str | None, typer.Option("--type", help=", ".join(TYPES))] = None,
-    rationale: Annotated[str | None, typer.Option("--rationale", help="Why; its digest is signed.")] = None,
-    amend: Annotated[bool, typer.Option("--amend", help="Open a new revision of the open proposal.")] = False,
-    withdraw: Annotated[bool, typer.Option("--withdraw", help="Withdraw the open proposal.")] = False,
-    endorse: Annotated[bool, typer.Option("--endorse", help="Endorse an Emergency proposal as an admin.")] = False,
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the proposal as an admin.")] = False,
+    domains: Annotated[
+        list[str] | None, typer.Option("--also", metavar="DOMAIN", help="Another domain that must adopt; repeatable.")
+    ] = None,
+    rationale: _Rationale = None,
     dry_run: DryRun = False,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = None,
 ) -> None:
     """Sign a proposal and open it: from a file, or from --contract --clause --text."""
-    if not key:
-        raise BadInputError("--key: is required: the Vote key of the proposing member, or an admin's key")
-    acts = [act for act, wanted in (("Withdraw", withdraw), ("Endorse", endorse), ("Stop", stop)) if wanted]
-    if len(acts) + amend > 1:
-        raise BadInputError("--amend, --withdraw, --endorse, --stop: give only one of them")
     sources = Sources(files, kubeconfig, sandbox)
     signer = open_signer(key)
-    if acts:
-        _act(acts[0], name, signer, sources, namespace, output=output, dry_run=dry_run)
-        return
-    given = {"domain": domain, "contract": contract, "clause": clause, "type": kind, "rationale": rationale}
-    document = _document(sources, name, given, text=text, patch=patch, revise=revise)
-    offline = dry_run and bool(files)
-    where = namespace or document["metadata"].get("namespace") or sources.namespace(None, offline=offline)
-    if amend:
-        _amend(document, sources, where)
+    document = sources.given("GovernanceProposal", name) or _new(name)
+    fields = {"trustDomain": domain, "type": kind, "rationale": rationale}
+    _change(document, fields, contract=contract, clause=clause, text=text, patch=patch, revise=revise)
+    where = namespace or document["metadata"].get("namespace")
+    where = where or sources.namespace(None, offline=dry_run and bool(files))
     _complete(document["spec"], sources)
+    if domains:
+        document["spec"]["domains"] = sorted({document["spec"]["trustDomain"], *domains})
     constitution = sources.constitution(str(document["spec"].get("trustDomain")))
     sign_proposal(document, signer, constitution, where)
     publish([document], None if dry_run else sources.cluster, output, verb="proposed")
 
 
-def _document(
-    sources: Sources, name: str | None, given: dict[str, str | None], *, text: str | None, patch: str | None,
+@amend_app.command()
+def amend(
+    key: Key,
+    name: _Name = None,
+    files: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--file", "-f", metavar="FILE", help="The proposal as it is to be; offline also domain, contract."
+        ),
+    ] = None,
+    namespace: Namespace = None,
+    contract: _Contract = None,
+    clause: _Clause = None,
+    text: _Text = None,
+    patch: _Patch = None,
+    revise: _Revise = None,
+    rationale: _Rationale = None,
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Sign the next revision of an open proposal; what is not given stays, its base is that of now.
+
+    The open revision is superseded: votes on it do not count for the next one, whose vote begins anew.
+    """
+    sources = Sources(files, kubeconfig, sandbox)
+    signer = open_signer(key)
+    given = sources.given("GovernanceProposal", name)
+    if name is None and given is None:
+        raise BadInputError("give a name, or a file with exactly one GovernanceProposal")
+    offline = dry_run and given is not None
+    live = given if offline else None
+    where = namespace or ((given or {}).get("metadata") or {}).get("namespace")
+    where = where or sources.namespace(None, offline=offline)
+    if live is None:
+        live = sources.cluster.get("GovernanceProposal", name or name_of(given or {}), where)
+    document = _next_revision(live, given)
+    fields = {"rationale": rationale}
+    _change(document, fields, contract=contract, clause=clause, text=text, patch=patch, revise=revise)
+    if given is None:
+        document["spec"]["change"].pop("baseDigest", None)
+    _complete(document["spec"], sources)
+    constitution = sources.constitution(str(document["spec"]["trustDomain"]))
+    sign_proposal(document, signer, constitution, str(where))
+    publish([document], None if dry_run else sources.cluster, output, verb="amended")
+
+
+def _next_revision(live: Obj, given: Obj | None) -> Obj:
+    """The live proposal, or the given one on top of it, numbered after it; acts are append-only and stay."""
+    spec: Obj = dict((given or live).get("spec") or {})
+    for field in ("trustDomain", "proposer", "keyName", "type", "target", "domains"):
+        if field in live["spec"]:
+            spec.setdefault(field, live["spec"][field])
+    opened = int((live.get("status") or {}).get("revision") or 0)
+    spec["revision"] = max(opened, int(live["spec"].get("revision") or 1)) + 1
+    spec["change"] = dict(spec.get("change") or {})
+    spec.update({field: live["spec"][field] for field in ACTS if field in live["spec"]})
+    spec.pop("signature", None)
+    meta = {"name": name_of(live)}
+    return {"apiVersion": "quorate.dev/v1alpha1", "kind": "GovernanceProposal", "metadata": meta, "spec": spec}
+
+
+def _change(
+    document: Obj,
+    fields: dict[str, str | None],
+    *,
+    contract: str | None,
+    clause: str | None,
+    text: str | None,
+    patch: str | None,
     revise: str | None,
-) -> Obj:  # fmt: skip
-    document = sources.given("GovernanceProposal", name) or _new(name)
+) -> None:
+    """Write what the flags say into the document."""
     spec: Obj = document.setdefault("spec", {})
-    fields = {"trustDomain": given["domain"], "type": given["type"], "rationale": given["rationale"]}
     spec.update({field: value for field, value in fields.items() if value is not None})
-    if given["contract"]:
-        clause = {"section": "surfaces"} if given["clause"] is None else {"clause": given["clause"]}
-        spec["target"] = {"kind": "DynamicContract", "name": given["contract"], **clause}
+    if contract:
+        part = {"section": "surfaces"} if clause is None else {"clause": clause}
+        spec["target"] = {"kind": "DynamicContract", "name": contract, **part}
+    elif clause is not None:
+        spec["target"] = {"kind": "DynamicContract", "name": (spec.get("target") or {}).get("name"), "clause": clause}
     change: Obj = spec.setdefault("change", {})
     if text is not None:
         change["patch"] = [{"op": "replace", "path": "/text", "value": text}]
@@ -160,7 +220,6 @@ def _document(
         spec.setdefault("type", "Constitutional")
         spec.setdefault("trustDomain", revision.name)
         change["resultDigest"] = revision.digest
-    return document
 
 
 def _new(name: str | None) -> Obj:
@@ -193,56 +252,3 @@ def _complete(spec: Obj, sources: Sources) -> None:
     if "baseDigest" not in change:
         change["baseDigest"] = base_digest(sources, target)
     check_applies(sources, spec)
-
-
-def _amend(document: Obj, sources: Sources, namespace: str) -> None:
-    """Number the revision after the live one, and keep the acts, which are append-only."""
-    live = sources.cluster.get("GovernanceProposal", name_of(document), namespace)
-    spec = document["spec"]
-    for field in ("trustDomain", "proposer", "keyName", "type", "target", "domains"):
-        if field in live["spec"]:
-            spec.setdefault(field, live["spec"][field])
-    opened = int((live.get("status") or {}).get("revision") or 0)
-    spec["revision"] = max(opened, int(live["spec"]["revision"])) + 1
-    spec.update({field: live["spec"][field] for field in ACTS if field in live["spec"]})
-
-
-def _act(
-    kind: str,
-    name: str | None,
-    signer: Signer,
-    sources: Sources,
-    namespace: str | None,
-    *,
-    output: Format,
-    dry_run: bool,
-) -> None:
-    if name is None:
-        raise BadInputError(f"--{kind.lower()}: give the name of the proposal")
-    live = sources.cluster.get("GovernanceProposal", name, sources.namespace(namespace))
-    digest = (live.get("status") or {}).get("digest")
-    if not digest:
-        raise CliError(f"GovernanceProposal {name!r}: is not open")
-    constitution = sources.constitution(live["spec"]["trustDomain"])
-    by, key_name = _actor(kind, signer, constitution, live)
-    act = make_act(kind, signer, constitution, digest, by=by, key_name=key_name, now=int(time.time()))
-    field = {"Withdraw": "withdrawal", "Endorse": "endorsements", "Stop": "stops"}[kind]
-    value = act if kind == "Withdraw" else [*(live["spec"].get(field) or ()), act]
-    if dry_run:
-        live["spec"][field] = value
-        live.pop("status", None)
-        live["metadata"] = {"name": name, "namespace": live["metadata"]["namespace"]}
-        publish([live], None, output)
-        return
-    announce([sources.cluster.patch(live, {"spec": {field: value}})], output, verb=f"{kind.lower()} signed by {by}")
-
-
-def _actor(kind: str, signer: Signer, constitution: Constitution, live: Obj) -> tuple[str, str]:
-    if kind == "Withdraw":
-        return voting_identity(constitution, signer, node_id=live["spec"]["proposer"], key_name=None)
-    admin = constitution.admin_of(signer.public_key)
-    if admin is None:
-        raise CliError(
-            f"--key {signer.label}: is no admin's key in TrustDomain {constitution.name}; only admins {kind}"
-        )
-    return admin, admin

@@ -180,13 +180,13 @@ def test_amend_withdraw_and_stop_are_signed(fleet: Fleet, quorate: Call, namespa
     """An amendment has the next revision and keeps earlier acts; a stop is an admin's, a withdrawal the proposer's."""
     opened(fleet, quorate, namespace)
     where = ("-n", namespace)
-    assert quorate("propose", "p", *where, "--stop", "--key", fleet.key("ada"))[0] == 0
-    refused = quorate("propose", "p", *where, "--stop", "--key", fleet.key("alice"))
+    assert quorate("stop", "p", *where, "--key", fleet.key("ada"))[0] == 0
+    refused = quorate("stop", "p", *where, "--key", fleet.key("alice"))
     assert refused[0] == 1 and "is no admin's key" in refused[2]
-    amended = quorate("propose", "p", *where, "--amend", "--contract", fleet.contract, "--clause", "2.1",
+    amended = quorate("amend", "p", *where, "--contract", fleet.contract, "--clause", "2.1",
                       "--text", "71 GiB", "--key", fleet.key("alice"))  # fmt: skip
     assert amended[0] == 0, amended[2]
-    assert quorate("propose", "p", *where, "--withdraw", "--key", fleet.key("alice"))[0] == 0
+    assert quorate("withdraw", "p", *where, "--key", fleet.key("alice"))[0] == 0
     spec = fleet.sandbox.admin().get("GovernanceProposal", "p", namespace)["spec"]
     assert spec["revision"] == 2 and spec["stops"][0]["by"] == "ada" and spec["withdrawal"]["by"] == HUB_A
     statement = proposal_statement("example-mesh", namespace, "p", spec)

@@ -10,8 +10,9 @@ import pytest
 
 from quorate.canonical import format_time
 from quorate.identity.statements import attestation_statement, recovery_statement, trust_domain_statement
+from quorate_cli.acts import make_act
 from quorate_cli.domain import add_signature
-from quorate_cli.propose import make_act, sign_proposal
+from quorate_cli.propose import sign_proposal
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_cli.signers import sign_statement
 from quorate_cli.sources import constitution_of

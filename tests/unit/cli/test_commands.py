@@ -143,7 +143,6 @@ def test_a_proposal_is_completed_and_signed(fleet: Path) -> None:
         (["--patch", '[{"op": "add", "op": "add"}]'], 2, "occurs twice"),
         (["--type", "Imperial"], 2, "spec.type 'Imperial': must be one of Standard"),
         (["--key", "nowhere.key"], 2, "key file nowhere.key"),
-        (["--amend", "--stop"], 2, "give only one of them"),
     ],
 )
 def test_a_bad_proposal_is_refused(

@@ -1,0 +1,113 @@
+"""`quorate endorse`, `withdraw`, `stop`: signed acts on the digest of an open proposal."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from quorate.canonical import format_time
+from quorate.identity.statements import act_statement
+from quorate_cli.options import DryRun, Key, Kubeconfig, Namespace, Output, Sandbox
+from quorate_cli.output import CliError, Format
+from quorate_cli.publish import announce, publish
+from quorate_cli.signers import Signer, open_signer, sign_statement
+from quorate_cli.sources import Constitution, Sources, voting_identity
+from quorate_cli.vote import question_in_document, question_on_cluster
+
+Obj = dict[str, Any]
+FIELDS = {"Withdraw": "withdrawal", "Endorse": "endorsements", "Stop": "stops"}
+"""Act → where it stands in a proposal's spec; lists are append-only, and outside the digest."""
+endorse_app, withdraw_app, stop_app = typer.Typer(), typer.Typer(), typer.Typer()
+
+_Proposal = Annotated[str, typer.Argument(metavar="PROPOSAL", help="Name of the GovernanceProposal.")]
+_Files = Annotated[
+    list[str] | None,
+    typer.Option("--file", "-f", metavar="FILE", help="Offline: proposal and TrustDomain documents."),
+]
+
+
+def make_act(
+    kind: str, signer: Signer, constitution: Constitution, digest: str, *, by: str, key_name: str, now: int
+) -> Obj:
+    """A signed act: Endorse, Withdraw or Stop; `now` in Unix seconds becomes `at`."""
+    act: Obj = {"act": kind, "proposalDigest": digest, "by": by, "keyName": key_name, "at": format_time(now)}
+    act["signature"] = sign_statement(signer, act_statement(constitution.mesh_id, constitution.name, act))
+    return act
+
+
+@endorse_app.command()
+def endorse(
+    name: _Proposal,
+    key: Key,
+    files: _Files = None,
+    namespace: Namespace = None,
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Endorse an Emergency proposal as an admin: with adminThreshold of them it is executed at once."""
+    _act("Endorse", name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
+
+
+@withdraw_app.command()
+def withdraw(
+    name: _Proposal,
+    key: Key,
+    files: _Files = None,
+    namespace: Namespace = None,
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Withdraw a proposal, by a Vote key of its proposer, while it is open."""
+    _act("Withdraw", name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
+
+
+@stop_app.command()
+def stop(
+    name: _Proposal,
+    key: Key,
+    files: _Files = None,
+    namespace: Namespace = None,
+    dry_run: DryRun = False,
+    output: Output = Format.TABLE,
+    kubeconfig: Kubeconfig = None,
+    sandbox: Sandbox = None,
+) -> None:
+    """Stop a proposal as an admin: adminThreshold of them end it, until it is executed."""
+    _act("Stop", name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
+
+
+def _act(
+    kind: str, name: str, key: str, sources: Sources, namespace: str | None, *, output: Format, dry_run: bool
+) -> None:
+    signer = open_signer(key)
+    document = sources.given("GovernanceProposal", name) if dry_run else None
+    live = document or sources.cluster.get("GovernanceProposal", name, sources.namespace(namespace))
+    constitution = sources.constitution(str(live["spec"]["trustDomain"]))
+    if document is None:
+        question = question_on_cluster(live)
+    else:
+        question = question_in_document(live, constitution.mesh_id, namespace or "default")
+    by, key_name = _actor(kind, signer, constitution, live)
+    act = make_act(kind, signer, constitution, question.digest, by=by, key_name=key_name, now=int(time.time()))
+    field = FIELDS[kind]
+    value = act if kind == "Withdraw" else [*(live["spec"].get(field) or ()), act]
+    if dry_run:
+        meta = {"name": name, "namespace": question.namespace}
+        head = {"apiVersion": "quorate.dev/v1alpha1", "kind": "GovernanceProposal", "metadata": meta}
+        publish([{**head, "spec": {**live["spec"], field: value}}], None, output)
+        return
+    announce([sources.cluster.patch(live, {"spec": {field: value}})], output, verb=f"{kind.lower()} signed by {by}")
+
+
+def _actor(kind: str, signer: Signer, constitution: Constitution, live: Obj) -> tuple[str, str]:
+    if kind == "Withdraw":
+        return voting_identity(constitution, signer, node_id=live["spec"]["proposer"], key_name=None)
+    admin = constitution.admin_of(signer.public_key)
+    if admin is None:
+        rule = f"is no admin's key in TrustDomain {constitution.name}"
+        raise CliError(f"--key {signer.label}: {rule}; only admins {kind.lower()}")
+    return admin, admin
