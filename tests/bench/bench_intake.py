@@ -31,9 +31,10 @@ def _change(connections: Connections, intake: Intake | None, work: float, pause:
         await connection.execute(_CHANGE, (caller_of(key),))
         if work:
             await asyncio.sleep(work)
-        if intake is not None:
-            await intake.put(connection, "bench", draft_of(key))
-        await connection.commit()
+        if intake is None:
+            await connection.commit()
+        else:
+            await intake.commit(connection, "bench", draft_of(key))
         if pause:
             await asyncio.sleep(pause)
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from psycopg.pq import TransactionStatus
 
 from quorate.audit.quarantine import Cause, Finding
 from quorate.audit.verify import Verdict
@@ -85,6 +86,46 @@ async def test_an_entry_is_taken_in_once(store: PostgresStore, connection: Conne
     assert [head.size for head in await store.log.chains()] == [1] and await store.log.refused() == 0
 
 
+async def test_taken_in_and_committed_at_once(store: PostgresStore, connection: Connection) -> None:
+    """`commit` is `put` and the commit: the entry is durable with the change, the same again is a Conflict."""
+    intake, made = Intake(KEY), draft("a", about=[digest := digest_of_bytes(b"bulk")])
+    await connection.execute("CREATE TEMPORARY TABLE change (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    await connection.execute("INSERT INTO change VALUES (1)")
+    await intake.commit(connection, CHAIN, made, {digest: b"bulk"})
+    assert connection.info.transaction_status is TransactionStatus.IDLE
+    with pytest.raises(Conflict, match="taken in or recorded already"):
+        await intake.commit(connection, CHAIN, made)
+    await connection.rollback()
+    assert [item.header.content for item in await store.log.drain(CHAIN)] == [made.content]
+    assert await store.content.get([digest]) == {digest: b"bulk"}
+
+
+async def test_a_commit_that_fails_takes_nothing_in(store: PostgresStore, connection: Connection) -> None:
+    """What the change itself violates at the commit is told as such, and neither change nor entry are there."""
+    await connection.execute("CREATE TEMPORARY TABLE change (id int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    await connection.commit()
+    await connection.execute("INSERT INTO change VALUES (1), (1)")
+    with pytest.raises(psycopg.errors.UniqueViolation, match="change_id_key"):
+        await Intake(KEY).commit(connection, CHAIN, draft("a"))
+    assert connection.info.transaction_status is TransactionStatus.IDLE and await store.log.backlog() == {}
+    with contextlib.suppress(psycopg.Error):
+        await connection.execute("SELECT 1/0")
+    with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+        await Intake(KEY).commit(connection, CHAIN, draft("a"))
+    await connection.rollback()
+    assert await store.log.drain(CHAIN) == []
+
+
+@pytest.mark.parametrize("chain", ["mesh/o'brien", "mesh/\\' OR '1", "mesh/ä"])
+async def test_a_chain_of_any_name(store: PostgresStore, connection: Connection, chain: str) -> None:
+    """A chain's name is data, whatever it holds; one that Postgres cannot hold is refused."""
+    await connection.execute("SET standard_conforming_strings = off")
+    await put(connection, draft("a"), chain=chain)
+    assert [item.chain_id for item in await store.log.drain(chain)] == [chain]
+    with pytest.raises(OperatorError, match=r"EntryRefused: .*no NUL"):
+        await put(connection, draft("a"), chain=f"{chain}\0")
+
+
 async def test_a_transaction_that_commits_late_is_not_skipped(store: PostgresStore, postgres_dsn: str) -> None:
     """Rows are found by their presence, never by a watermark: a lower position may commit after a higher one."""
     early, late = [await psycopg.AsyncConnection.connect(postgres_dsn) for _ in range(2)]
@@ -109,9 +150,7 @@ async def test_a_forged_row_is_set_aside(store: PostgresStore, connection: Conne
         "at": now + 1 if forged == "time" else now,
         "mac": bytes(32) if forged == "mac" else mac,
     }
-    await connection.execute(
-        "INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac)"
-        " VALUES (%(chain)s, %(id)s, %(content)s, %(at)s, %(mac)s)", row)  # fmt: skip
+    await connection.execute("CALL quorate.take_in(%(chain)s, %(id)s, %(content)s, %(at)s, %(mac)s)", row)
     await put(connection, good)
     moved = [item for chain in await store.log.backlog() for item in await store.log.drain(chain)]
     assert [item.subject_key for item in moved] == ["good"] and await store.log.backlog() == {}

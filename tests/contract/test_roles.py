@@ -97,11 +97,24 @@ def test_content_has_its_digest(postgres: Server, database: str) -> None:
 
 def test_nobody_stands_before_the_queue(postgres: Server, database: str) -> None:
     """Who takes entries in does not choose their place: before the first one nobody would ever look."""
-    statement = (
-        "INSERT INTO quorate.audit_intake (pos, chain_id, entry_id, content, intake_at, hmac) OVERRIDING SYSTEM VALUE "
-        "VALUES (-1, 'mesh/x', gen_random_uuid(), '', 0, decode(repeat('00', 32), 'hex'))"
-    )
+    statement = "INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac) VALUES"
+    statement += " ('mesh/x', gen_random_uuid(), '', 0, decode(repeat('00', 32), 'hex'))"
     assert "permission denied" in _refused(postgres.dsn(database, "only_app"), statement)
+
+
+@pytest.mark.parametrize(
+    ("chain", "size", "mac"), [("", 1, 32), ("x" * 513, 1, 32), ("mesh/x", 65536, 32), ("mesh/x", 1, 31)]
+)
+def test_the_queue_takes_no_more_than_a_record_holds(
+    postgres: Server, database: str, chain: str, size: int, mac: int
+) -> None:
+    """What could never be sealed is refused at the only way in, which is for `quorate_app`."""
+    statement = (
+        f"CALL quorate.take_in('{chain}', gen_random_uuid(), convert_to(repeat('x', {size}), 'UTF8'), 0,"
+        f" convert_to(repeat('x', {mac}), 'UTF8'))"
+    )
+    assert "at most 65535" in _refused(postgres.dsn(database, "only_app"), statement)
+    assert "permission denied" in _refused(postgres.dsn(database, "only_sealer"), statement)
 
 
 def test_functions_with_the_owners_rights(postgres: Server, database: str) -> None:

@@ -18,6 +18,7 @@ from uuid import UUID
 
 import orjson
 import psycopg
+from psycopg.pq import Escaping
 
 from quorate.audit.entry import Draft, parse_timestamp
 from quorate.audit.erasure import Erasable
@@ -76,6 +77,18 @@ def intake_mac(key: bytes, chain: str, intake_at: int, content: bytes) -> bytes:
     return hmac.digest(key, head + content, hashlib.sha256)
 
 
+def _call(connection: Connection, chain: str, item: Item, now: int, mac: bytes) -> bytes:
+    """The call with its arguments in the text: a message with COMMIT behind it has no parameters.
+
+    E'' means the same whatever `standard_conforming_strings` says.
+    """
+    if "\0" in chain:  # libpq would end the text there
+        raise Stalled("EntryRefused", f"chain id {chain!r} must hold no NUL")
+    name = Escaping(connection.pgconn).escape_literal(chain.encode(connection.info.encoding))
+    values = f"'{item.entry_id}', E'\\\\x{item.content.hex()}', {now}, E'\\\\x{mac.hex()}'"
+    return b"CALL quorate.take_in(%b, %b)" % (name, values.encode())
+
+
 class Intake:
     """Takes entries in; needs neither leadership nor a term.
 
@@ -104,16 +117,41 @@ class Intake:
             Conflict: the entry was taken in or recorded already, so the change was made before: gather again.
             Transient: `LogBusy`, the sealer is too far behind; `ChainQuarantined`, as an append.
         """
+        return await self._take_in(connection, chain, draft, content or {})
+
+    async def commit(
+        self, connection: Connection, chain: str, draft: Draft, content: Mapping[str, bytes | Erasable] | None = None
+    ) -> UUID:
+        """As `put`, and commit: both in one round trip, which the coupled entry then does not add to the change.
+
+        Not within `connection.transaction()` or `connection.pipeline()`. If the connection is lost the outcome is
+        unknown, as of any commit; the same again is then a Conflict if it was committed.
+
+        Raises:
+            Stalled, Conflict, Transient: as `put`; nothing was committed.
+        """
+        return await self._take_in(connection, chain, draft, content or {}, b"; COMMIT")
+
+    async def _take_in(
+        self,
+        connection: Connection,
+        chain: str,
+        draft: Draft,
+        content: Mapping[str, bytes | Erasable],
+        then: bytes = b"",
+    ) -> UUID:
         now = self._clock()
         item = item_of(draft)
         check_time(item, now)
-        mac = intake_mac(self._key, chain, now, item.content)
+        call = _call(connection, chain, item, now, intake_mac(self._key, chain, now, item.content))
         try:
-            if given := placed([draft], content or {}):
+            if given := placed([draft], content):
                 await connection.execute(sql.PUT_CONTENT, (list(given), list(given.values())))
             await self._check_age(connection, chain, now)
-            await connection.execute(sql.PUT_INTAKE, (chain, item.entry_id, item.content, now, mac))
+            await connection.execute(call + then, prepare=False)
         except psycopg.errors.UniqueViolation as error:
+            if error.diag.table_name != "audit_intake":  # a deferred constraint of the caller's own, at the commit
+                raise
             raise Conflict(f"entry {item.entry_id} of {item.subject_key} was taken in or recorded already") from error
         return item.entry_id
 

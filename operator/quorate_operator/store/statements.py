@@ -71,9 +71,6 @@ CHECKPOINTS = f"{_NOTE} WHERE chain_id = %s AND size >= %s ORDER BY size, signer
 NEWEST_CHECKPOINT = f"{_NOTE} WHERE chain_id = %s ORDER BY size DESC, signer DESC LIMIT 1"
 CONTENT = "SELECT digest, bytes FROM quorate.content WHERE digest = ANY(%s)"
 ERASABLE = "SELECT digest, salt, bytes FROM quorate.audit_content WHERE entry_id = %s ORDER BY digest"
-PUT_INTAKE = """
-INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac) VALUES (%s, %s, %b, %s, %b)
-"""
 OLDEST = """
 SELECT (SELECT intake_at FROM quorate.audit_intake WHERE chain_id = %s ORDER BY pos LIMIT 1),
     (SELECT quarantine FROM quorate.chain_head WHERE chain_id = %s)

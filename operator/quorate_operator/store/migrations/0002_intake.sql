@@ -6,11 +6,10 @@ CREATE TABLE quorate.audit_intake (
     entry_id uuid NOT NULL UNIQUE,
     content bytea NOT NULL,
     intake_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-    hmac bytea NOT NULL CHECK (octet_length(hmac) = 32),
+    hmac bytea NOT NULL,
     refused text
 );
 CREATE INDEX audit_intake_waiting ON quorate.audit_intake (chain_id, pos) WHERE refused IS NULL;
-GRANT INSERT ON quorate.audit_intake TO quorate_app;
 GRANT SELECT, UPDATE (refused), DELETE ON quorate.audit_intake TO quorate_sealer;
 GRANT SELECT ON quorate.audit_intake TO quorate_app, quorate_read, quorate_maint;
 RESET ROLE;
