@@ -5,6 +5,7 @@ annotation, the text of content ConfigMaps: only its digest is kept, as `content
 mutated; a fold replaces them. One asyncio loop owns it: no locks.
 """
 
+import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -155,6 +156,10 @@ class View:
         if index not in INDEXES.get(kind, {}):
             raise KeyError(f"no index {index!r} on {kind}")
         return sorted(self._indexes[kind, index].get(value, ()))
+
+    def first(self, kind: str, index: str, value: str, count: int) -> list[Key]:
+        """The first `count` of `by`, in the same order; cheaper where there are many."""
+        return heapq.nsmallest(count, self._indexes[kind, index].get(value, ()))
 
     def _unindex(self, key: Key, old: Obj | None) -> None:
         if old is None:

@@ -7,11 +7,12 @@ A bundle is one canonical JSON object:
  domains: {name: {revisions: [{statement, signatures, entry, authority}], electorate}},
  proposal: {statement, signature}, opening: entry,
  acts | votes | delegations: [{statement, signature, entry}],
- outcome, outcomeEntry: entry, executing?: entry}
+ outcome, outcomeEntry: entry, executing?: entry, attestations?: [{statement, signature, entry}]}
 ```
 
 `statement` is the object that was signed, `entry` the content of a log entry. `authority` is {kind: Admins}, {kind:
 Proposal, evidenceDigest, entry: the executing one} or {kind: Recovery, statement, signatures, entry: the announcement}.
+`attestations` are those made under the deciding domain that its boundaries ask about, where other domains vote too.
 The proof is {format, evidenceDigest, chains: [{origin, checkpoint, entries: [{index, record, path}]}]}, record and path
 in standard base64.
 """
@@ -43,7 +44,7 @@ _MEMBERS = frozenset(
         "outcomeEntry",
     }
 )
-_OPTIONAL = frozenset({"executing"})
+_OPTIONAL = frozenset({"executing", "attestations", "conflicts"})
 Entry = Mapping[str, Any]
 
 
@@ -115,7 +116,8 @@ class Bundle:
     """A parsed bundle.
 
     `outcome` is the outcome document of governance.md, "Tally"; `executing` is there when a ratification was decided:
-    the entry with which it opened.
+    the entry with which it opened. `conflicts` are the resolved ones that the proposal was a party of, as they stand in
+    the bundle (`quorate.conflicts.record`).
     """
 
     mesh_id: str
@@ -131,6 +133,8 @@ class Bundle:
     outcome: Mapping[str, Any]
     outcome_entry: Entry
     executing: Entry | None = None
+    attestations: tuple[Signed, ...] = ()
+    conflicts: tuple[Mapping[str, Any], ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The JSON object whose canonical bytes are the bundle."""
@@ -154,7 +158,11 @@ class Bundle:
             "outcome": dict(self.outcome),
             "outcomeEntry": dict(self.outcome_entry),
         }
-        return document if self.executing is None else {**document, "executing": dict(self.executing)}
+        if self.attestations:
+            document["attestations"] = _ordered(self.attestations)
+        if self.executing is not None:
+            document["executing"] = dict(self.executing)
+        return {**document, "conflicts": [dict(item) for item in self.conflicts]} if self.conflicts else document
 
     def entries(self) -> list[tuple[str, Entry]]:
         """Every entry with the chain (`<meshId>/<domain>`) that it belongs to.
@@ -166,11 +174,29 @@ class Bundle:
         found = [(own, self.opening), (own, self.outcome_entry)]
         found += [] if self.executing is None else [(own, self.executing)]
         found += [(own, item.entry) for item in (*self.acts, *self.votes)]
-        found += [(f"{self.mesh_id}/{item.statement.fields['domain']}", item.entry) for item in self.delegations]
+        attested = (*self.delegations, *self.attestations)
+        found += [(f"{self.mesh_id}/{item.statement.fields['domain']}", item.entry) for item in attested]
         for name, record in self.domains.items():
             chain = f"{self.mesh_id}/{name}"
             found += [(chain, item.entry) for item in record.revisions]
             found += [(chain, item.authority["entry"]) for item in record.revisions if "entry" in item.authority]
+        held = {entry["entry_id"] for _, entry in found}
+        more = [pair for item in self.conflicts for pair in self._of_conflict(item)]
+        return found + list(
+            {entry["entry_id"]: (chain, entry) for chain, entry in more if entry["entry_id"] not in held}.values()
+        )
+
+    def _of_conflict(self, document: Mapping[str, Any]) -> list[tuple[str, Entry]]:
+        """The entries of a conflict: its own and the votes in the chain of its domain, revisions in their own."""
+        own = f"{self.mesh_id}/{document['conflict']['domain']}"
+        votes = [item["entry"] for item in document["votes"]]
+        found = [
+            (own, item) for item in (document["opening"], *document["escalations"], document["resolution"], *votes)
+        ]
+        for name, revisions in document["domains"].items():
+            chain = f"{self.mesh_id}/{name}"
+            found += [(chain, item["entry"]) for item in revisions]
+            found += [(chain, item["authority"]["entry"]) for item in revisions if "entry" in item["authority"]]
         return found
 
 
@@ -218,6 +244,8 @@ def _parse(document: Mapping[str, Any]) -> Bundle:
         outcome=document["outcome"],
         outcome_entry=document["outcomeEntry"],
         executing=document.get("executing"),
+        conflicts=tuple(document.get("conflicts") or ()),
+        attestations=_signed("attestation", document.get("attestations") or ()),
     )
     for _, entry in bundle.entries():
         check_entry(entry)

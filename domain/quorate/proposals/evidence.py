@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quorate.api.conditions import Reason
+from quorate.api.trust_domain import KeyPurpose
 from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of, parse_json
 from quorate.contracts.content import Content
 from quorate.contracts.form import ContractRefusedError
@@ -34,6 +35,7 @@ from quorate.proposals.proof import check_proof
 from quorate.proposals.replay import recompute
 from quorate.proposals.report import Check, Finding, Pinned, Report
 from quorate.trust.domain import DomainHistory, DomainRevision
+from quorate.trust.edges import purpose_of
 
 __all__ = ["Check", "Finding", "Pinned", "Report", "build", "bundle_digest", "verify"]
 
@@ -53,6 +55,8 @@ def build(
     outcome: Mapping[str, Any],
     outcome_entry: Entry,
     executing: Entry | None = None,
+    attestations: Iterable[Signed] = (),
+    conflicts: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The bundle of a decided proposal revision; its digest is `bundle_digest` of it.
 
@@ -70,6 +74,8 @@ def build(
         outcome: The outcome document (governance.md, "Tally").
         outcome_entry: The entry that decided it.
         executing: The executing entry of an emergency, where its ratification is what was decided.
+        attestations: Accepted ones under `domain` that its boundaries ask about, with their entries.
+        conflicts: The resolved conflicts that it was a party of (`quorate.conflicts.record`).
     """
     bundle = Bundle(
         mesh_id,
@@ -85,6 +91,8 @@ def build(
         outcome,
         outcome_entry,
         executing,
+        tuple(attestations),
+        tuple(conflicts),
     )
     return bundle.document()
 
@@ -141,10 +149,12 @@ def _nested(data: bytes, pinned: Pinned) -> Report:
     return verify(data, pinned=pinned)
 
 
-def _vote_key(revision: DomainRevision | None, node_id: Any, key_name: Any, second: int) -> bytes | None:
-    """The raw Vote key of a member in a revision, None where it has none of this name valid at `second`."""
+def _member_key(
+    revision: DomainRevision | None, node_id: Any, key_name: Any, second: int, purpose: str
+) -> bytes | None:
+    """The raw key of a member in a revision, None where it has none of this name and purpose valid at `second`."""
     member = None if revision is None else revision.members.get(node_id)
-    key = None if member is None else member.key("Vote", key_name)
+    key = None if member is None else member.key(purpose, key_name)
     if key is None or not key.valid_at(second):
         return None
     try:
@@ -186,7 +196,7 @@ def _check_signed(report: Report, bundle: Bundle, histories: Mapping[str, Domain
     """Entries and signatures of votes, delegations and acts; whether a vote counts is for the tally to say."""
     kinds = (
         ("vote", "voter", bundle.votes),
-        ("attestation", "attester", bundle.delegations),
+        ("attestation", "attester", (*bundle.delegations, *bundle.attestations)),
         ("act", "by", bundle.acts),
     )
     seen: set[str] = set()
@@ -215,7 +225,8 @@ def _signature_holds(item: Signed, who: str, bundle: Bundle, histories: Mapping[
     if item.statement.kind == "act" and fields.get("act") != "Withdraw":
         key = revision.admins.get(str(fields.get("by")))
     else:
-        key = _vote_key(revision, fields.get(who), fields.get("keyName"), item.recorded)
+        purpose = purpose_of(str(fields.get("type"))) if item.statement.kind == "attestation" else KeyPurpose.VOTE
+        key = _member_key(revision, fields.get(who), fields.get("keyName"), item.recorded, purpose)
     return key is not None and item.statement.verify(key, item.signature)
 
 

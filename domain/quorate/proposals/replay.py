@@ -10,6 +10,7 @@ from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.outcome import document
 from quorate.proposals.votes import Ballot
 from quorate.trust.domain import DomainHistory
+from quorate.trust.record import AttestationRecord
 
 
 def case_of(bundle: Bundle, histories: Mapping[str, DomainHistory]) -> Case:
@@ -22,6 +23,7 @@ def case_of(bundle: Bundle, histories: Mapping[str, DomainHistory]) -> Case:
         delegations=[DelegationRecord(item.statement, item.signature, item.recorded) for item in bundle.delegations],
         acts=[ActRecord(item.statement, item.signature, item.recorded) for item in bundle.acts],
         executed=None if bundle.executing is None else entry_second(bundle.executing),
+        attestations=[AttestationRecord(item.statement, item.signature, item.recorded) for item in bundle.attestations],
     )
 
 

@@ -114,6 +114,12 @@ def has_boundary(history: DomainHistory) -> bool:
     return any(item.revision.spec.get("boundary") for item in history.accepted)
 
 
+def required_types(history: DomainHistory) -> frozenset[str]:
+    """Types of attestations that any accepted revision of a domain requires of others."""
+    boundaries = (boundary for item in history.accepted for boundary in item.revision.spec.get("boundary") or ())
+    return frozenset(kind for boundary in boundaries for kind in boundary.get("requireAttestations") or ())
+
+
 class Border:
     """The boundary of one domain towards another, over time.
 

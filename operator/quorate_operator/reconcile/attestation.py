@@ -1,54 +1,58 @@
-"""Attestation: delegations, recoveries and their cancellation are recorded, those of type Resume judged (`resume`).
+"""Attestation: checked and recorded, shown as void once it expired; those of type Resume are judged (`resume`).
 
 A recovery is announced, or cancelled, in the transaction that accepts the Attestation in which it travels (trust.md,
-"Revisions"). What a delegation is worth follows from the tally alone (governance.md, "Delegation").
+"Revisions"). What a delegation is worth follows from the tally alone (governance.md, "Delegation"), what any other one
+is worth from the graph of trust (docs/trust.md).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quorate.api.attestation import AttestationType
-from quorate.api.conditions import ConditionType, Reason, not_implemented, observe
+from quorate.api.conditions import ConditionType, Observation, Reason, find_condition, observe
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
 from quorate.audit.quarantine import Quarantine
 from quorate.canonical import NotCanonicalError, format_time, parse_time
 from quorate.identity.statements import Statement, attestation_statement
-from quorate.trust.attestations import Judged, announced_recovery, cancelling_acts, judge_attestation
+from quorate.trust.attestations import Judged, announced_recovery, cancelling_acts, is_expired, judge_attestation
 from quorate.trust.revisions import announcement_verdict, cancellation_verdict
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
-from quorate_operator.reconcile.docket import ATTESTED, NOT_ATTESTED, delegation_topic
+from quorate_operator.reconcile.attestation_crossing import Into, affected, gather_crossings, told_of
+from quorate_operator.reconcile.crossing import (
+    attestation_topic,
+    crossing_condition,
+    crossing_entry,
+    crossing_note,
+)
+from quorate_operator.reconcile.docket import ATTESTED, NOT_ATTESTED
 from quorate_operator.reconcile.domains import ANNOUNCED, CANCELLED, Constitution, Domains
 from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
 from quorate_operator.reconcile.resume import decide_resume
 from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
-BUILT = frozenset(
-    {
-        AttestationType.DELEGATION,
-        AttestationType.RECOVERY,
-        AttestationType.CANCEL_RECOVERY,
-        AttestationType.RESUME,
-    }
-)
 _CARRIES = {AttestationType.RECOVERY: ANNOUNCED, AttestationType.CANCEL_RECOVERY: CANCELLED}
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What one decision about an Attestation is made from; `proposals` are those of its domain."""
+    """What one decision about an Attestation is made from; `affected` is what it may change.
+
+    `into` is there where it crosses into another domain that asks for something.
+    """
 
     obj: Obj
     constitution: Constitution | None
     node_id: str
     recorded: Recorded | None
     refused: Recorded | None
-    proposals: tuple[Key, ...]
+    affected: tuple[Key, ...]
     quarantines: tuple[Quarantine, ...] = ()
     """Of the domain's chain, for a Resume."""
+    into: Into | None = None
 
 
 class Attestations:
@@ -58,7 +62,7 @@ class Attestations:
 
     def __init__(self, domains: Domains) -> None:
         self._domains = domains
-        self.relations: Mapping[str, Relation] = {"TrustDomain": _waiting}
+        self.relations: Mapping[str, Relation] = {"TrustDomain": _waiting, "DynamicContract": told_of}
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
         """One query for constitutions, one for the entries of statements and of refused objects."""
@@ -66,6 +70,9 @@ class Attestations:
         constitutions = await self._domains.get(context, {obj["spec"]["domain"] for obj in objects.values()})
         subjects = {key: _subjects(obj, constitutions.get(obj["spec"]["domain"])) for key, obj in objects.items()}
         heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
+        crossings = await gather_crossings(
+            objects, {key: pair[0] for key, pair in subjects.items()}, self._domains, context
+        )
         resumes = any(obj["spec"]["type"] == AttestationType.RESUME for obj in objects.values())
         quarantines = await context.log.quarantines() if resumes else []
         return {
@@ -75,8 +82,9 @@ class Attestations:
                 context.config.node_id,
                 heads.get(subjects[key][0]),
                 heads.get(subjects[key][1]),
-                _proposals(obj, context.view),
+                _affected(obj, constitutions.get(obj["spec"]["domain"]), context.view),
                 _of_chain(quarantines, constitutions.get(obj["spec"]["domain"])),
+                crossings.get(key),
             )
             for key, obj in objects.items()
         }
@@ -84,9 +92,6 @@ class Attestations:
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Record it once, or say what became of it."""
         obj, constitution = gathered.obj, gathered.constitution
-        if obj["spec"]["type"] not in BUILT:
-            what = f"Attestation of type {obj['spec']['type']}"
-            return Plan(status=status_with(obj, {}, not_implemented(what), now=now))
         if constitution is None:
             message = f"spec.domain {obj['spec']['domain']!r} has no accepted revision yet"
             return _waits(obj, Reason.NO_ACCEPTED_REVISION, message, now)
@@ -95,7 +100,7 @@ class Attestations:
         if obj["spec"]["type"] == AttestationType.RESUME:
             return decide_resume(obj, constitution, gathered.quarantines, now)
         if gathered.recorded is not None:
-            return _shown(gathered, gathered.recorded, now)
+            return _shown(gathered, constitution, gathered.recorded, now)
         if gathered.refused is not None:
             return _refused(obj, gathered.refused, now)
         return _record(gathered, constitution, now)
@@ -115,9 +120,9 @@ def _subjects(obj: Obj, constitution: Constitution | None) -> tuple[str, str]:
         return "", refused
 
 
-def _proposals(obj: Obj, view: View) -> tuple[Key, ...]:
+def _affected(obj: Obj, constitution: Constitution | None, view: View) -> tuple[Key, ...]:
     if obj["spec"]["type"] != AttestationType.DELEGATION:
-        return ()
+        return () if constitution is None else affected(obj, constitution, view)
     name = obj["spec"]["domain"]
     return tuple(
         dict.fromkeys([*view.by("GovernanceProposal", "domain", name), *view.by("GovernanceProposal", "domains", name)])
@@ -125,9 +130,10 @@ def _proposals(obj: Obj, view: View) -> tuple[Key, ...]:
 
 
 def _waiting(obj: Obj, view: View) -> Sequence[Key]:
-    """Attestations of a domain that wait for it: the recorded and the refused ones have their answer."""
+    """Attestations of a domain that wait for it, and those that cross into it: the others have their answer."""
     keys = view.by("Attestation", "domain", obj["metadata"]["name"])
-    return [key for key in keys if "lastEntry" not in ((view.get(key) or {}).get("status") or {})]
+    waiting = [key for key in keys if "lastEntry" not in ((view.get(key) or {}).get("status") or {})]
+    return [*waiting, *told_of(obj, view)]
 
 
 def _waits(obj: Obj, reason: str, message: str, now: int) -> Plan:
@@ -168,7 +174,7 @@ def _record(gathered: Gathered, constitution: Constitution, now: int) -> Plan:
         chain=constitution.chain,
         entries=(entry, *carried),
         events=tuple(_alarm(item) for item in carried),
-        dirty=(key, Key("TrustDomain", "", constitution.latest.name), *gathered.proposals),
+        dirty=(key, Key("TrustDomain", "", constitution.latest.name), *gathered.affected),
     )
 
 
@@ -245,7 +251,7 @@ def _draft(
     about = []
     if statement is not None:
         detail["statement"] = dict(statement.fields)
-        about = [delegation_topic(constitution.chain)] if spec["type"] == AttestationType.DELEGATION else []
+        about = [attestation_topic(spec["type"], constitution.chain)]
     if reason is not None:
         detail |= {"reason": str(reason), "message": message[:1024]}
     about += [digest] if (digest := (spec.get("subject") or {}).get("digest")) else []
@@ -269,17 +275,17 @@ def _refuse(gathered: Gathered, constitution: Constitution, judged: Judged, subj
     return Plan(
         chain=constitution.chain,
         entries=(entry,),
-        status=_answer(gathered.obj, judged.reason, judged.message, str(entry.entry_id), now, ready=False),
+        status=_answer(gathered.obj, judged.reason, judged.message, str(entry.entry_id), now),
         events=(Note("Warning", judged.reason, judged.message),),
     )
 
 
 def _refused(obj: Obj, entry: Recorded, now: int) -> Plan:
     detail = entry.detail
-    return Plan(status=_answer(obj, detail["reason"], detail["message"], str(entry.entry_id), now, ready=False))
+    return Plan(status=_answer(obj, detail["reason"], detail["message"], str(entry.entry_id), now))
 
 
-def _shown(gathered: Gathered, entry: Recorded, now: int) -> Plan:
+def _shown(gathered: Gathered, constitution: Constitution, entry: Recorded, now: int) -> Plan:
     obj = gathered.obj
     if entry.event_type == NOT_ATTESTED:
         return _refused(obj, entry, now)
@@ -287,14 +293,71 @@ def _shown(gathered: Gathered, entry: Recorded, now: int) -> Plan:
     reason, message = str(Reason.ACCEPTED), "recorded; the signature of its attester's key holds"
     if (subject.get("namespace"), subject["name"]) != (obj["metadata"]["namespace"], obj["metadata"]["name"]):
         reason, message = str(Reason.DUPLICATE), f"the same statement is recorded as {subject['name']}; it counts once"
-    fields = {"digest": entry.subject_key, "recordedAt": entry.detail["recordedAt"]}
-    return Plan(status=_answer(obj, reason, message, str(entry.entry_id), now, ready=True, **fields))
+    fields = {
+        "digest": entry.subject_key,
+        "recordedAt": entry.detail["recordedAt"],
+        "lastEntry": str(entry.entry_id),
+    }
+    if is_expired(obj["spec"], now):
+        return _expired(gathered, fields, now)
+    wake = None if obj["spec"].get("expiresAt") is None else float(parse_time(obj["spec"]["expiresAt"]))
+    observations = [observe(ConditionType.READY, True, reason, message)]
+    if gathered.into is None:
+        gone = (ConditionType.WITHIN_BOUNDARY,)
+        return Plan(status=status_with(obj, fields, observations, now=now, remove=gone), wake_at=wake)
+    return replace(_crossed(gathered, gathered.into, constitution, fields, observations, now), wake_at=wake)
 
 
-def _answer(
-    obj: Obj, reason: str, message: str, last_entry: str, now: int, *, ready: bool, **fields: Any
-) -> dict[str, Any]:
-    observations = [observe(ConditionType.READY, ready, reason, message)]
-    if not ready:
-        observations.append(observe(ConditionType.STALLED, True, reason, message))
-    return status_with(obj, {**fields, "lastEntry": last_entry}, observations, now=now)
+def _expired(gathered: Gathered, fields: Mapping[str, Any], now: int) -> Plan:
+    """Void from its second on; what it let cross is looked at again, once."""
+    obj = gathered.obj
+    message = f"void since {obj['spec']['expiresAt']}; recorded, and nothing rests on it any more"
+    before = find_condition(obj.get("status"), ConditionType.READY)
+    fresh = before is None or before["reason"] != Reason.EXPIRED
+    observations = [observe(ConditionType.READY, True, Reason.EXPIRED, message)]
+    status = status_with(obj, fields, observations, now=now, remove=(ConditionType.WITHIN_BOUNDARY,))
+    return Plan(status=status, dirty=gathered.affected if fresh else ())
+
+
+def _crossed(
+    gathered: Gathered,
+    into: Into,
+    own: Constitution,
+    fields: Mapping[str, Any],
+    observations: list[Observation],
+    now: int,
+) -> Plan:
+    """What the domain into which it crosses says of it: recorded there, shown here."""
+    obj, digest = gathered.obj, str(fields["digest"])
+    verdict = into.judge(obj["spec"], digest, own, now)
+    about = tuple(item for item in [(obj["spec"].get("subject") or {}).get("digest")] if item)
+    entry = crossing_entry(
+        obj,
+        verdict,
+        into.crossed,
+        digest=digest,
+        from_domain=own.latest.name,
+        into=into.constitution,
+        about=about,
+        now=now,
+    )
+    if not verdict.passes:
+        stalled = verdict.reason == Reason.BOUNDARY_DENIED
+        progress = ConditionType.STALLED if stalled else ConditionType.RECONCILING
+        observations = [
+            observe(kind, kind == progress, verdict.reason, verdict.message) for kind in (ConditionType.READY, progress)
+        ]
+    return Plan(
+        chain=None if entry is None else into.constitution.chain,
+        entries=() if entry is None else (entry,),
+        status=status_with(obj, fields, [*observations, *crossing_condition(verdict)], now=now),
+        events=crossing_note(entry, verdict),
+    )
+
+
+def _answer(obj: Obj, reason: str, message: str, last_entry: str, now: int) -> dict[str, Any]:
+    observations = [
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.STALLED, True, reason, message),
+    ]
+    return status_with(obj, {"lastEntry": last_entry}, observations, now=now)

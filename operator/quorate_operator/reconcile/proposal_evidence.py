@@ -107,6 +107,7 @@ def bundle(
         delegations=[
             signed(item, "attestation") for item in delegations if item.event_type in (ATTESTED, NOT_ATTESTED)
         ],
+        attestations=[signed(item, "attestation") for item in docket.asked(decided)],
         outcome=parse_json(outcome),
         outcome_entry=entry,
         executing=executed.content if ratified and executed is not None else None,

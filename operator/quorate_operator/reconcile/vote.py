@@ -14,11 +14,13 @@ from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
 from quorate.canonical import format_time, parse_time
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
-from quorate.proposals.votes import Ballot, Question, judge_vote, vote_key
+from quorate.proposals.votes import Ballot, judge_vote, vote_key
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.reconcile.crossing import crossing_condition, crossing_subject
 from quorate_operator.reconcile.docket import VOTE_ACCEPTED, VOTE_REFUSED, Docket, Dockets
 from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
+from quorate_operator.reconcile.vote_crossing import question_of, record_crossing, standing_verdict
 from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
@@ -54,7 +56,8 @@ EXPLAIN: Mapping[str, str] = {
 class Gathered:
     """What one decision about a Vote is made from. `docket` is of the vote's digest, `named` of the named proposal.
 
-    `earlier` is an older object with the same signed statement that was not looked at yet.
+    `earlier` is an older object with the same signed statement that was not looked at yet, `crossed` the last entry
+    about the vote's crossing into trustDomain.
     """
 
     obj: Obj
@@ -65,6 +68,7 @@ class Gathered:
     refused: Recorded | None
     at: int
     earlier: Key | None = None
+    crossed: Recorded | None = None
 
 
 class Votes:
@@ -92,7 +96,7 @@ class Votes:
         subjects = {
             key: self._subjects(obj, by_digest[obj["spec"]["proposal"]["digest"]]) for key, obj in objects.items()
         }
-        heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
+        heads = await context.log.heads(sorted({name for names in subjects.values() for name in names if name}))
         unrecorded = {
             obj["spec"]["proposal"]["digest"] for key, obj in objects.items() if subjects[key][0] not in heads
         }
@@ -107,15 +111,20 @@ class Votes:
                 heads.get(subjects[key][1]),
                 at,
                 _earlier(key, obj, oldest, context.view),
+                heads.get(subjects[key][2]),
             )
             for key, obj in objects.items()
         }
 
     @staticmethod
-    def _subjects(obj: Obj, docket: Docket | None) -> tuple[str, str]:
+    def _subjects(obj: Obj, docket: Docket | None) -> tuple[str, str, str]:
+        """Of the vote, of this object if it is refused, and of the vote's crossing."""
+        refused = unsigned_subject(obj["metadata"]["uid"])
         if docket is None:
-            return "", unsigned_subject(obj["metadata"]["uid"])
-        return _ballot(obj, docket).digest, unsigned_subject(obj["metadata"]["uid"])
+            return "", refused, ""
+        ballot = _ballot(obj, docket)
+        crosses = docket.case.border(question_of(docket, ballot).domain) is not None
+        return ballot.digest, refused, crossing_subject(docket.constitution.chain, ballot.digest) if crosses else ""
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Record the vote, or say how it counts."""
@@ -237,7 +246,9 @@ def _record(gathered: Gathered, docket: Docket, ballot: Ballot, now: int) -> Pla
     proposal = Key("GovernanceProposal", str(docket.fields["namespace"]), str(docket.fields["name"]))
     if reason is None:
         entry = _draft(gathered, docket, ballot.digest, None, "", now)
-        return Plan(chain=docket.constitution.chain, entries=(entry,), dirty=(proposal, key))
+        verdict = question_of(docket, ballot).crossing(ballot, ballot.holder, gathered.at)
+        crossing, notes = record_crossing(gathered.obj, docket, ballot, verdict, gathered.crossed, now)
+        return Plan(chain=docket.constitution.chain, entries=(entry, *crossing), events=notes, dirty=(proposal, key))
     subject = ballot.digest if _signature_holds(docket, ballot) else unsigned_subject(gathered.obj["metadata"]["uid"])
     entry = _draft(gathered, docket, subject, reason, message, now)
     plan = _plain(gathered.obj, reason, message, now, stalled=True)
@@ -257,27 +268,13 @@ def _judge(gathered: Gathered, docket: Docket, ballot: Ballot) -> tuple[str | No
         return Reason.INVALID, f"spec.castAt: {error}"
     # After the decision was recorded nothing counts, whatever the object's time: an accepted vote is in the evidence.
     closes = _FAR if docket.takes_votes else _CLOSED
-    reason = judge_vote(_question(docket, ballot), ballot, closes=closes, at=None)
+    reason = judge_vote(question_of(docket, ballot), ballot, closes=closes, at=None)
     if reason is None or reason == Reason.VETO_NOT_ALLOWED:
         return None, ""  # another phase of the same vote may allow a veto
     if reason == Reason.TOO_LATE and docket.life.phase == Phase.SUPERSEDED:
         message = f"spec.revision {docket.fields['revision']} was superseded by an amendment: vote on its digest"
         return Reason.OTHER_PROPOSAL, message
     return reason, _explain(reason, gathered.obj, docket)
-
-
-def _question(docket: Docket, ballot: Ballot) -> Question:
-    """What the voter was asked, in the vote's own domain if that votes, else in trustDomain."""
-    domain = str(ballot.statement.fields.get("domain"))
-    name = domain if domain in docket.histories else str(docket.fields["domain"])
-    return Question(
-        digest=docket.digest,
-        revision=int(docket.fields["revision"]),
-        type=str(docket.fields["type"]),
-        domain=name,
-        history=docket.histories[name],
-        opened=docket.opened,
-    )
 
 
 def _signature_holds(docket: Docket, ballot: Ballot) -> bool:
@@ -332,19 +329,24 @@ def _shown(gathered: Gathered, docket: Docket, ballot: Ballot, entry: Recorded, 
         reason = Reason.DUPLICATE
     else:
         reason = judged(docket, gathered.at).get(ballot.digest, Reason.TOO_LATE)
-    message = _explain(reason, obj, docket)
+    verdict = standing_verdict(docket, ballot, gathered.at)
+    stopped = verdict is not None and reason == verdict.reason
+    message = verdict.message if verdict is not None and stopped else _explain(reason, obj, docket)
     current = find_condition(obj.get("status"), ConditionType.COUNTED)
-    observations = _observations(reason, message)
+    observations = [*_observations(reason, message), *crossing_condition(verdict)]
+    crossing, notes = record_crossing(obj, docket, ballot, verdict, gathered.crossed, now)
     fields = {
         "digest": ballot.digest,
         "recordedAt": entry.detail["recordedAt"],
         "lastEntry": str(entry.entry_id),
-        "weight": _question(docket, ballot).members[ballot.holder].weight if reason == Reason.COUNTED else 0,
+        "weight": question_of(docket, ballot).members[ballot.holder].weight if reason == Reason.COUNTED else 0,
     }
     flipped = reason not in _SILENT and (current is None or current.get("reason") != reason)
     return Plan(
+        chain=docket.constitution.chain if crossing else None,
+        entries=crossing,
         status=status_with(obj, fields, observations, now=now),
-        events=(Note("Warning", reason, message),) if flipped else (),
+        events=notes + ((Note("Warning", reason, message),) if flipped and not stopped else ()),
     )
 
 
@@ -365,8 +367,5 @@ def _observations(reason: str, message: str) -> list[Observation]:
     if reason == Reason.COUNTED or reason in _KEPT:
         ready = Reason.COUNTED if reason == Reason.COUNTED else Reason.ACCEPTED
         return [counted, observe(ConditionType.READY, True, ready, message)]
-    return [
-        counted,
-        observe(ConditionType.READY, False, reason, message),
-        observe(ConditionType.STALLED, True, reason, message),
-    ]
+    progress = ConditionType.RECONCILING if reason == Reason.BOUNDARY_QUARANTINED else ConditionType.STALLED
+    return [counted, observe(ConditionType.READY, False, reason, message), observe(progress, True, reason, message)]

@@ -84,16 +84,6 @@ async def test_a_pin_that_the_log_contradicts_puts_nothing_in_force(town: Town) 
     assert town.entries == entries
 
 
-async def test_kinds_of_attestation_that_are_not_built_say_so(town: Town) -> None:
-    """Trust and the like are stored and NotImplemented; nothing is recorded."""
-    entries = list(town.entries)
-    spec = {"domain": "fleet", "type": "Trust", "attester": node("m1"), "statement": {}, "signature": ""}
-    key = town.apply("Attestation", "t", spec, "default")
-    await town.settle()
-    assert town.condition(key, "Ready")[:2] == ("False", "NotImplemented")
-    assert town.entries == entries
-
-
 @pytest.mark.parametrize("outcome", ["Ratified", "Reversed"])
 async def test_an_emergency_keeps_the_evidence_of_both_decisions(outcome: str) -> None:
     """Executed on endorsement; the ratification's own evidence verifies, and the executing entry's stays projected."""
