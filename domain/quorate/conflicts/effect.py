@@ -83,11 +83,11 @@ def resumed(life: Life, conflicts: Sequence[Held]) -> Life:
     seconds = [item.resolved for item in conflicts if item.resolved is not None and item.cause != Cause.CLAUSE_MOVED_ON]
     if life.execute_after is None or not seconds or life.phase in (Phase.DRAFT, Phase.VOTING):
         return life
-    after, before = window((life.execute_after, life.execute_before), seconds)
+    after, before = resumed_window((life.execute_after, life.execute_before), seconds)
     return replace(life, execute_after=after, execute_before=before)
 
 
-def window(bounds: tuple[int, int | None], resolved: Iterable[int]) -> tuple[int, int | None]:
+def resumed_window(bounds: tuple[int, int | None], resolved: Iterable[int]) -> tuple[int, int | None]:
     """The execution window after resolutions at these seconds."""
     after, before = bounds
     later = max([after, *resolved])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from quorate.api.conditions import Reason
 from quorate.canonical import parse_time
+from quorate.conflicts.effect import resumed_window
 from quorate.identity.statements import Statement
 from quorate.proposals.bundle import Bundle, RevisionRecord, entry_second, parse_bundle
 from quorate.proposals.lifecycle import EventType, Timing
@@ -114,7 +115,8 @@ def _adopted_revision(nested: Report, data: bytes, name: str) -> str | None:
     """The revision that an adopted Constitutional proposal on this TrustDomain names; None for any other."""
     fields = parse_bundle(data).proposal.fields
     on_domain = fields.get("target") == {"kind": "TrustDomain", "name": name} and fields.get("domain") == name
-    if nested.outcome != "Adopted" or fields.get("type") != "Constitutional" or not on_domain:
+    adopted = nested.outcome == "Adopted" and nested.blocked is None
+    if not adopted or fields.get("type") != "Constitutional" or not on_domain:
         return None
     return str(fields["change"]["resultDigest"])
 
@@ -123,7 +125,8 @@ def _window(bundle: Bundle, name: str) -> tuple[int, int | None]:
     """The execution window of an adopted proposal, by the rules of its opening revision."""
     opened, kind = entry_second(bundle.opening), bundle.proposal.fields["type"]
     pinned = [item.spec for item in bundle.domains[name].revisions if entry_second(item.entry) <= opened][-1]
-    return Timing.of(pinned["voting"][kind], kind).window(parse_time(bundle.outcome["decidedAt"]))
+    bounds = Timing.of(pinned["voting"][kind], kind).window(parse_time(bundle.outcome["decidedAt"]))
+    return resumed_window(bounds, (entry_second(item["resolution"]) for item in bundle.conflicts))
 
 
 def _without(evidence: Mapping[str, bytes], digest: str) -> dict[str, bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 from quorate.api.conditions import Reason
 from quorate.api.trust_domain import KeyPurpose
 from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of, parse_json
+from quorate.conflicts.record import check_conflicts
 from quorate.contracts.content import Content
 from quorate.contracts.form import ContractRefusedError
 from quorate.contracts.patch import Target, assemble, changed_target
@@ -139,6 +140,7 @@ def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None)
     _check_electorates(report, bundle, histories)
     _check_signed(report, bundle, histories)
     _check_outcome(report, bundle, histories)
+    check_conflicts(report, bundle, lambda part, name: derive_history(report, part, name, pinned, _nested))
     _check_receiver(report, bundle, pinned, histories)
     if pinned.contract is not None:
         _check_execution(report, bundle, *pinned.contract)

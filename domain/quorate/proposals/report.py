@@ -21,6 +21,7 @@ class Check(StrEnum):
     SIGNATURE = "signature"
     ENTRY = "entry"
     OUTCOME = "outcome"
+    CONFLICT = "conflict"
     OWN_VOTE = "own vote"
     REPLAY = "replay"
     EXECUTION = "execution"
@@ -57,13 +58,17 @@ class Pinned:
 
 @dataclass
 class Report:
-    """What a verification found. `anchored`: every entry is proven under a signed checkpoint."""
+    """What a verification found. `anchored`: every entry is proven under a signed checkpoint.
+
+    `blocked`: why the change does not execute although it was adopted: a conflict that it did not win.
+    """
 
     digest: str = ""
     proposal_digest: str = ""
     outcome: str | None = None
     reason: str | None = None
     anchored: bool = False
+    blocked: str | None = None
     counts: dict[str, int] = field(default_factory=dict)
     faults: list[Finding] = field(default_factory=list)
     missing: list[Finding] = field(default_factory=list)
@@ -82,7 +87,7 @@ class Report:
     @property
     def applicable(self) -> bool:
         """Whether a receiver may apply the change: nothing is wrong or missing, and the outcome changes a contract."""
-        return not self.faults and not self.missing and self.outcome in APPLICABLE
+        return not self.faults and not self.missing and self.outcome in APPLICABLE and self.blocked is None
 
     def fault(self, check: Check, message: str, reason: str | None = None) -> None:
         """Note that something is wrong."""

@@ -10,6 +10,7 @@ from quorate.audit.entry import Draft, Tether
 from quorate.canonical import format_time
 from quorate.conflicts.arbitration import LevelState, Progress, Step
 from quorate.conflicts.document import Conflict, ConflictEvent
+from quorate.conflicts.record import step_detail
 from quorate.notifications.notice import Cause as NoticeCause
 from quorate.notifications.notice import Notice
 from quorate.proposals.lifecycle import SETTLE_SECONDS
@@ -138,9 +139,6 @@ def _parties(conflict: Conflict) -> list[Key]:
 
 
 def _step(gathered: Gathered, docket: ConflictDocket, state: LevelState, step: Step, previous: Any) -> Draft:
-    detail: dict[str, Any] = {**state.document, "reason": str(step.reason), "decidedAt": format_time(step.at)}
-    if step.outcome is not None:
-        detail["outcome"] = str(step.outcome)
     tether = docket.opening.payload["tether"]
     subject = {name: docket.opening.payload["subject"].get(name) for name in ("kind", "namespace", "name")}
     return Draft(
@@ -152,7 +150,7 @@ def _step(gathered: Gathered, docket: ConflictDocket, state: LevelState, step: S
         gathered.at * 1_000_000,
         question="conflict.decide",
         about=sorted(docket.conflict.pair),
-        detail=detail,
+        detail=step_detail(state, step),
     )
 
 

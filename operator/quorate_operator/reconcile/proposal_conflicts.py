@@ -126,7 +126,8 @@ def contest(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
 def _waits(gathered: Gathered, docket: Docket, postponed: Postponed, now: int) -> Plan:
     plan = shown(gathered, docket, now, postponed=postponed)
     missing = tuple(CreateChild(item) for item in gathered.contested.missing)
-    return replace(plan, commands=(*plan.commands, *missing))
+    keys = tuple(key_of(item) for item in gathered.contested.missing)
+    return replace(plan, commands=(*plan.commands, *missing), dirty=(*plan.dirty, *keys))
 
 
 def _opened(gathered: Gathered, docket: Docket, contested: Contested) -> Plan:

@@ -8,6 +8,7 @@ from quorate.api.conditions import Reason
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
 from quorate.canonical import NotCanonicalError, canonical_bytes, format_time
+from quorate.conflicts.detect import target_key
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
@@ -27,6 +28,8 @@ from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
 
 MAX_OPEN = 10
+MAX_RIVALS = 32
+"""Rivals that a status names."""
 RETRY_SECONDS = 5
 
 
@@ -46,16 +49,15 @@ def is_open(item: Obj) -> bool:
 
 
 def rivals(obj: Obj, view: View) -> tuple[Mapping[str, Any], ...]:
-    """Other open proposals on the same clause or section: a warning, never an obstacle (governance.md, "Conflicts")."""
-    target = obj["spec"]["target"]
-    found = []
-    for key in view.by("GovernanceProposal", "target", target["name"]):
-        other = view.get(key)
-        if other is None or other["metadata"]["uid"] == obj["metadata"]["uid"] or not is_open(other):
-            continue
-        if other["spec"]["target"] == target:
-            found.append({"namespace": key.namespace, "name": key.name, "digest": other["status"]["digest"]})
-    return tuple(found[:32])
+    """Other open proposals on the same clause or section: a warning, never an obstacle (docs/conflicts.md, 1)."""
+    own = Key("GovernanceProposal", obj["metadata"]["namespace"], obj["metadata"]["name"])
+    keys = view.first("GovernanceProposal", "open", target_key(obj["spec"]["target"]), MAX_RIVALS + 1)
+    found = [
+        {"namespace": key.namespace, "name": key.name, "digest": (view.get(key) or {})["status"]["digest"]}
+        for key in keys
+        if key != own
+    ]
+    return tuple(found[:MAX_RIVALS])
 
 
 def open_by_proposer(obj: Obj, view: View) -> int:

@@ -60,7 +60,7 @@ class Arena:
     @property
     def histories(self) -> dict[str, DomainHistory]:
         """The domain, and its parent where there is one and it is known."""
-        more = {} if self.parent is None else {"parent": "above"}
+        more: dict[str, Any] = {} if self.parent is None else {"parent": "above"}
         specs = [(0, constitution(self.members, {"Standard": STANDARD}, **more))]
         for number, (recorded, members) in enumerate(self.revised, 2):
             specs.append((OPENED + recorded, constitution(members, {"Standard": STANDARD}, revision=number, **more)))

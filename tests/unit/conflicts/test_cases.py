@@ -10,7 +10,7 @@ from quorate.api.policy_conflict import Cause, ConflictOutcome, Level, Severity
 from quorate.conflicts.arbitration import arbitrate
 from quorate.conflicts.arbitrators import rank
 from quorate.conflicts.detect import Surroundings, detect, lacks_parent
-from quorate.conflicts.effect import Held, loss, resumed, window
+from quorate.conflicts.effect import Held, loss, resumed, resumed_window
 from quorate.conflicts.severity import Extent, severity_of
 from quorate.proposals.lifecycle import Life
 from quorate.trust.domain import DomainRevision
@@ -187,7 +187,7 @@ def test_c18_the_winner_has_a_whole_window() -> None:
     late = resumed(life, [Held(conflict, 110, "x", 900, "PartyA")])
     assert (late.execute_after, late.execute_before) == (900, 950)
     assert resumed(life, [Held(conflict, 110, "x", 120, "PartyA")]) == life
-    assert window((150, None), [900]) == (900, None)
+    assert resumed_window((150, None), [900]) == (900, None)
 
 
 def test_c19_an_unknown_parent_is_not_trusted() -> None:

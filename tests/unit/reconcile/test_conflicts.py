@@ -1,0 +1,346 @@
+"""Conflicts through the reconcilers: found, arbitrated, and what becomes of the parties (docs/conflicts.md)."""
+
+from typing import Any
+
+import pytest
+
+from quorate.audit.verify import Verdict
+from quorate.canonical import digest_of, format_time
+from quorate.identity.statements import (
+    attestation_statement,
+    proposal_statement,
+    trust_domain_statement,
+    vote_statement,
+)
+from quorate.proposals.evidence import Pinned, verify
+from quorate_operator.kube.resources import Key
+from tests.unit.proposals.fleet import MESH, member, node, seed
+
+from . import town as towns
+from .town import STANDARD, Town
+
+NAMES = tuple(f"m{number}" for number in range(6))
+LOCKED = {**STANDARD, "timelockSeconds": 30, "earlyDecision": True}
+SHARED = {"sharedClauses": {"rules": ["1"]}}
+
+
+@pytest.fixture
+def six(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six members, so that three may sit when two are parties."""
+    monkeypatch.setattr(towns, "NAMES", NAMES)
+
+
+async def founded(**more: Any) -> Town:
+    """A domain with a timelock, and its contract in force."""
+    town = await Town().restart()
+    await town.found(voting={"Standard": LOCKED, "Constitutional": LOCKED}, **more)
+    return town
+
+
+def propose(town: Town, name: str, proposer: str = "m0", **more: Any) -> Key:
+    """A proposal of this member."""
+    key = town.propose(name, proposer=node(proposer), **more)
+    spec = {**town.server.objects[key]["spec"]}
+    spec["signature"] = proposal_statement(MESH, "default", name, spec).sign(seed(f"{proposer}.main"))
+    return town.apply("GovernanceProposal", name, spec, "default")
+
+
+async def adopt(town: Town, *proposals: Key) -> None:
+    """Everybody approves, and it is decided early."""
+    await town.settle()
+    for proposal in proposals:
+        for who in NAMES:
+            town.vote(proposal, who, "Approve")
+    await town.settle(2)
+
+
+async def two_adopted(**more: Any) -> tuple[Town, Key, Key, Key]:
+    """Two rivals adopted in overlapping timelocks, and the conflict that they are parties of."""
+    town = await founded(**more)
+    one, other = propose(town, "a"), propose(town, "b", "m1")
+    await adopt(town, one, other)
+    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    return town, one, other, conflict
+
+
+def arbitrate(town: Town, conflict: Key, choices: str, **more: Any) -> list[Key]:
+    """The arbitrators that the status names vote in their order: A, B, C, or `-`."""
+    status, words = town.status(conflict), {"A": "PartyA", "B": "PartyB", "C": "Compromise"}
+    by_node = {node(name): name for name in (*NAMES, "p0", "p1", "p2", "p3")}
+    found = []
+    for seat, letter in zip(status["arbitrators"], choices, strict=False):
+        if letter == "-":
+            continue
+        who = by_node[seat["nodeId"]]
+        spec = {
+            "proposal": {"namespace": "default", "name": conflict.name, "digest": status["digest"]},
+            "revision": status["voteRevision"],
+            "voter": seat["nodeId"],
+            "keyName": "main",
+            "domain": seat["domain"],
+            "choice": words[letter],
+            "sequence": 1,
+            "castAt": format_time(int(town.now)),
+            **more,
+        }
+        spec["signature"] = vote_statement(MESH, spec).sign(seed(f"{who}.main"))
+        name = f"{conflict.name}-{status['level'].lower()}-{who}"
+        found.append(town.apply("Vote", name, spec, "default"))
+    return found
+
+
+def party(town: Town, conflict: Key, side: str) -> Key:
+    """The proposal that is PartyA or PartyB."""
+    found = town.server.objects[conflict]["spec"]["parties"]["AB".index(side)]
+    return Key(found["kind"], found["namespace"], found["name"])
+
+
+pytestmark = pytest.mark.usefixtures("six")
+
+
+async def test_c1_open_rivals_are_warned_of_and_nothing_else() -> None:
+    """C1: both name each other, both go on, no conflict opens."""
+    town = await founded()
+    one, other = propose(town, "a"), propose(town, "b", "m1")
+    await town.settle()
+    assert [item["name"] for item in town.status(one)["conflicts"]] == ["b"]
+    assert [item["name"] for item in town.status(other)["conflicts"]] == ["a"]
+    assert not [key for key in town.server.objects if key.kind == "PolicyConflict"]
+
+
+async def test_two_adopted_rivals_wait_for_arbitrators() -> None:
+    """Neither executes when its timelock ends; the conflict names cause, severity, and who decides until when."""
+    town, one, other, conflict = await two_adopted()
+    await town.settle(40)
+    assert {town.status(key)["phase"] for key in (one, other)} == {"Conflict"}
+    assert {town.status(key)["outcome"] for key in (one, other)} == {"Adopted"}
+    status = town.status(conflict)
+    assert (status["cause"], status["severity"], status["level"]) == ("OverlappingTimelocks", "Low", "Domain")
+    assert len(status["arbitrators"]) == 3
+    assert not {node("m0"), node("m1")} & {item["nodeId"] for item in status["arbitrators"]}
+    assert town.status(one)["policyConflicts"][0]["name"] == conflict.name
+    assert town.entries.count("governance.conflict.opened") == 1
+    assert "governance.proposal.executed" not in town.entries
+    assert not town.errors
+
+
+async def test_the_winner_executes_and_the_loser_fails() -> None:
+    """A plurality decides: the change is in force, the other party is Failed, and each evidence shows why."""
+    town, _, _, conflict = await two_adopted()
+    votes = arbitrate(town, conflict, "BB")
+    await town.settle(40)
+    winner, loser = party(town, conflict, "B"), party(town, conflict, "A")
+    assert (town.status(winner)["phase"], town.status(loser)["phase"]) == ("Executed", "Failed")
+    assert town.status(loser)["reason"] == "ConflictLost"
+    assert town.status(conflict)["outcome"] == "PartyB"
+    assert {town.condition(vote, "Counted")[0] for vote in votes} == {"True"}
+    assert town.status(town.contract)["inForce"]["proposalDigest"] == town.status(winner)["digest"]
+    assert not town.errors
+    report = verify(town.content(town.status(winner)["evidenceRef"]), pinned=Pinned())
+    assert (report.verdict, report.outcome, report.applicable) == (Verdict.UNANCHORED, "Adopted", True)
+    report = verify(town.content(town.status(loser)["evidenceRef"]), pinned=Pinned())
+    assert (report.verdict, report.applicable) == (Verdict.UNANCHORED, False)
+
+
+async def test_c10_and_c17_ties_escalate_and_block() -> None:
+    """C10, C17: a tie at level Domain asks all hubs; a tie there ends both."""
+    town, one, other, conflict = await two_adopted()
+    arbitrate(town, conflict, "ABC")
+    await town.settle(3)
+    status = town.status(conflict)
+    assert (status["level"], status["voteRevision"], status["reason"]) == ("Hubs", 3, "Tie")
+    assert len(status["arbitrators"]) == 4
+    arbitrate(town, conflict, "ABAB")
+    await town.settle(3)
+    assert (town.status(conflict)["outcome"], town.status(conflict)["reason"]) == ("Blocked", "Unresolved")
+    assert [town.status(key)["reason"] for key in (one, other)] == ["Unresolved"] * 2
+    assert [town.status(key)["phase"] for key in (one, other)] == ["Failed"] * 2
+    assert town.entries.count("governance.conflict.escalated") == 1
+    for key in (one, other):
+        report = verify(town.content(town.status(key)["evidenceRef"]), pinned=Pinned())
+        assert (report.verdict, report.applicable) == (Verdict.UNANCHORED, False)
+
+
+async def test_c15_a_late_vote_says_nothing() -> None:
+    """C15: a vote on a level that is over is refused, and so is one on a level that is not reached."""
+    town, _, _, conflict = await two_adopted()
+    early = arbitrate(town, conflict, "A", revision=3)[0]
+    await town.settle()
+    assert town.condition(early, "Counted")[:2] == ("False", "OtherProposal")
+    arbitrate(town, conflict, "ABC", sequence=2)
+    await town.settle(3)
+    assert town.status(conflict)["level"] == "Hubs"
+    seat = town.server.objects[Key("Vote", "default", f"{conflict.name}-domain-{early.name.rpartition('-')[2]}")]
+    spec = {**seat["spec"], "choice": "PartyB", "sequence": 9, "castAt": format_time(int(town.now))}
+    who = early.name.rpartition("-")[2]
+    spec["signature"] = vote_statement(MESH, spec).sign(seed(f"{who}.main"))
+    late = town.apply("Vote", "late", spec, "default")
+    await town.settle()
+    assert town.condition(late, "Counted")[:2] == ("False", "TooLate")
+
+
+async def test_c16_a_compromise_is_a_new_proposal_on_the_same_base() -> None:
+    """C16: both end, the clause is as before, and a proposal on it that both write executes."""
+    town, one, other, conflict = await two_adopted()
+    arbitrate(town, conflict, "CC")
+    await town.settle(3)
+    assert [town.status(key)["reason"] for key in (one, other)] == ["Compromise"] * 2
+    both = propose(town, "c", "m2")
+    await adopt(town, both)
+    await town.settle(40)
+    assert town.status(both)["phase"] == "Executed"
+
+
+async def test_c18_the_window_begins_with_the_resolution() -> None:
+    """C18: decided long after the window would have closed, the winner still executes."""
+    town, _, _, conflict = await two_adopted()
+    await town.settle(90)
+    arbitrate(town, conflict, "AA")
+    await town.settle(3)
+    assert town.status(party(town, conflict, "A"))["phase"] == "Executed"
+
+
+async def test_c19_a_shared_clause_waits_for_its_parent() -> None:
+    """C19: the parent has no accepted revision here: nothing executes, and the window closes over it."""
+    town = await founded(parent="above", **SHARED)
+    proposal = propose(town, "a")
+    await adopt(town, proposal)
+    await town.settle(40)
+    assert town.condition(proposal, "Ready")[1] == "UnknownDomain"
+    await town.settle(60)
+    assert (town.status(proposal)["phase"], town.status(proposal)["reason"]) == ("Expired", "WindowClosed")
+
+
+def raise_one(town: Town, conflict: Key, who: str = "m2", **more: Any) -> Key:
+    """A member's Compliance attestation on the conflict that the object describes."""
+    spec: dict[str, Any] = {
+        "domain": "fleet",
+        "attester": node(who),
+        "keyName": "main",
+        "sequence": 1,
+        "at": format_time(int(town.now)),
+        "type": "Compliance",
+        "subject": {"kind": "PolicyConflict", "name": conflict.name, "digest": town.status(conflict)["digest"]},
+        "statement": {"compliant": False},
+        **more,
+    }
+    spec["signature"] = attestation_statement(MESH, spec).sign(seed(f"{who}.main"))
+    return town.apply("Attestation", f"raise-{conflict.name}-{who}", spec, "default")
+
+
+def contested(town: Town, name: str, *parties: Key, evidence: str = "it was promised") -> Key:
+    """A PolicyConflict as a member writes it."""
+    spec = {
+        "domain": "fleet",
+        "parties": [
+            {"kind": key.kind, "namespace": key.namespace, "name": key.name, "digest": town.status(key)["digest"]}
+            for key in parties
+        ],
+        "evidence": [{"digest": digest_of(evidence), "description": evidence}],
+    }
+    return town.apply("PolicyConflict", name, spec, "default")
+
+
+async def raised(count: int = 1) -> tuple[Town, Key, list[Key]]:
+    """A proposal adopted on clause 1, others open, and as many conflicts with them as a member wrote."""
+    town = await founded()
+    one = propose(town, "a")
+    others = [propose(town, f"o{number}", "m1", type="Constitutional") for number in range(count)]
+    await adopt(town, one)
+    found = [contested(town, f"c{number}", one, other) for number, other in enumerate(others)]
+    await town.settle()
+    return town, one, found
+
+
+async def test_c20_an_unsigned_one_stops_nobody() -> None:
+    """C20: without a member's attestation it waits, and the proposal executes."""
+    town, one, (conflict,) = await raised()
+    assert town.condition(conflict, "Ready")[:2] == ("False", "NotRaised")
+    await town.settle(40)
+    assert town.status(one)["phase"] == "Executed"
+
+
+async def test_a_member_raises_one() -> None:
+    """Attested, it opens: the adopted party waits, whoever raised it does not sit, and the winner executes."""
+    town, one, (conflict,) = await raised()
+    raise_one(town, conflict)
+    await town.settle(40)
+    status = town.status(conflict)
+    assert (status["cause"], status["raisedBy"]) == ("Raised", node("m2"))
+    assert not {node("m0"), node("m1"), node("m2")} & {item["nodeId"] for item in status["arbitrators"]}
+    assert town.status(one)["phase"] == "Conflict"
+    arbitrate(town, conflict, "AA")
+    await town.settle(3)
+    assert town.status(one)["phase"] == "Executed"
+
+
+async def test_c21_a_fourth_waits() -> None:
+    """C21: three raised ones of a member are open; the fourth waits until one is resolved."""
+    town, _, conflicts = await raised(4)
+    for conflict in conflicts:
+        raise_one(town, conflict)
+        await town.settle()
+    assert [town.condition(key, "Ready")[1] for key in conflicts] == ["Arbitration"] * 3 + ["TooManyConflicts"]
+    arbitrate(town, conflicts[0], "AA")
+    await town.settle(10)
+    assert "openedAt" in town.status(conflicts[3])
+
+
+async def test_c22_a_pair_is_arbitrated_once() -> None:
+    """C22: other evidence makes another digest, but the pair was decided."""
+    town, one, (conflict,) = await raised()
+    raise_one(town, conflict)
+    await town.settle()
+    arbitrate(town, conflict, "AA")
+    await town.settle(3)
+    again = contested(town, "again", one, Key("GovernanceProposal", "default", "o0"), evidence="something else")
+    await town.settle()
+    raise_one(town, again, sequence=2)
+    await town.settle()
+    assert town.condition(again, "Ready")[:2] == ("False", "AlreadyDecided")
+    assert town.entries.count("governance.conflict.refused") == 1
+
+
+async def test_a_restart_changes_nothing() -> None:
+    """A new process on the same log, with the objects of conflicts deleted: they come back, nothing is appended."""
+    town, _, _, conflict = await two_adopted()
+    before = list(town.entries)
+    del town.server.objects[conflict]
+    await town.restart()
+    await town.settle(1)
+    assert town.entries == before
+    assert town.status(conflict)["level"] == "Domain"
+
+
+async def test_a_parent_is_asked_after_the_domain() -> None:
+    """A shared clause changed without the parent's vote: its revision is the other party, and its members sit next."""
+    town = await Town().restart()
+    parents = [member(f"p{number}") for number in range(4)]
+    above = town.domain_spec()
+    above = {**above, "members": parents, "contracts": []}
+    town.apply("TrustDomain", "above", signed_as("above", above))
+    await town.found(voting={"Standard": LOCKED}, parent="above", **SHARED)
+    proposal = propose(town, "a")
+    await adopt(town, proposal)
+    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    assert (town.status(conflict)["cause"], town.status(conflict)["severity"]) == ("ParentContradicts", "High")
+    arbitrate(town, conflict, "AB")
+    await town.settle(102)
+    assert (town.status(conflict)["level"], town.status(conflict)["reason"]) == ("Parent", "Tie")
+    assert {item["domain"] for item in town.status(conflict)["arbitrators"]} == {"above"}
+    arbitrate(town, conflict, "BB-B")
+    await town.settle(3)
+    assert town.status(conflict)["outcome"] == "PartyB"
+    assert (town.status(proposal)["phase"], town.status(proposal)["reason"]) == ("Failed", "ConflictLost")
+    report = verify(town.content(town.status(proposal)["evidenceRef"]), pinned=Pinned())
+    assert report.verdict is Verdict.UNANCHORED, report.faults
+
+
+def signed_as(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    """Revision 1 of a domain of another name, signed by both admins."""
+    plain = {key: value for key, value in spec.items() if key != "signatures"}
+    statement = trust_domain_statement(name, plain)
+    return {
+        **plain,
+        "signatures": [{"name": admin, "signature": statement.sign(seed(admin))} for admin in ("ada", "bob")],
+    }
