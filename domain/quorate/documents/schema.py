@@ -1,7 +1,7 @@
-"""The schemas of the JSON documents, and what every document is checked for (docs/contracts.md, "JSON documents").
+r"""The schemas of the JSON documents, and what every document is checked for (docs/contracts.md, "JSON documents").
 
 The schemas travel with the package. Patterns are read as ECMA regular expressions are: `$` is the end of the text and
-`\\d` an ASCII digit, where Python would let a line end and foreign digits pass.
+`\d` an ASCII digit, where Python would let a line end and foreign digits pass.
 """
 
 import json
@@ -83,7 +83,7 @@ def schema(kind: DocumentKind) -> dict[str, Any]:
 
 
 def validate(kind: DocumentKind, document: dict[str, Any]) -> dict[str, Any]:
-    """`document` itself if it satisfies its schema and formats; DocumentRefusedError (Invalid) names the first fault."""
+    """`document` itself if it satisfies schema and formats; DocumentRefusedError (Invalid) names the first fault."""
     checker = _Validator(schema(kind), format_checker=_FORMATS)
     faults = sorted(checker.iter_errors(document), key=lambda fault: list(map(str, fault.path)))
     if faults:
