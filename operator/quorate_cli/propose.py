@@ -179,9 +179,10 @@ def amend(
 def _next_revision(live: Obj, given: Obj | None) -> Obj:
     """The live proposal, or the given one on top of it, numbered after it; acts are append-only and stay."""
     spec: Obj = dict((given or live).get("spec") or {})
-    for field in ("trustDomain", "proposer", "keyName", "type", "target", "domains"):
+    for field in ("trustDomain", "proposer", "type", "target", "domains"):
         if field in live["spec"]:
             spec.setdefault(field, live["spec"][field])
+    spec.pop("keyName", None)  # any Vote key of the proposer may sign
     opened = int((live.get("status") or {}).get("revision") or 0)
     spec["revision"] = max(opened, int(live["spec"].get("revision") or 1)) + 1
     spec["change"] = dict(spec.get("change") or {})

@@ -164,5 +164,5 @@ def voting_identity(
         rule = f"its public key {public} is a Vote key of no member of TrustDomain {constitution.name}"
         raise CliError(f"--key {signer.label}: {rule}")
     if node_id not in (None, held[0]):
-        raise CliError(f"--voter {node_id}: the key {signer.label} belongs to {held[0]}")
+        raise CliError(f"--key {signer.label}: belongs to {held[0]}, not to {node_id}")
     return held[0], key_name or held[1]

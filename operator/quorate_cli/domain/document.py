@@ -1,4 +1,4 @@
-"""`quorate domain`: create, sign, pin and show the constitution."""
+"""`quorate domain create|sign|pin|show`: the constitution as a document."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -25,7 +25,6 @@ from quorate_cli.sources import Constitution, Sources, accepted, constitution_of
 from quorate_cli.yamlfiles import one_of_kind
 
 Obj = dict[str, Any]
-app = typer.Typer(no_args_is_help=True, help="Create, sign, pin and show TrustDomains.")
 APPLY_LIMIT = 256 * 1024
 
 File = Annotated[str, typer.Option("--file", "-f", metavar="FILE", help="The TrustDomain.")]
@@ -76,7 +75,6 @@ def _link(document: Obj, previous: Constitution | None) -> None:
     spec.setdefault("revision", 1)
 
 
-@app.command()
 def create(
     file: File,
     keys_folder: Annotated[
@@ -108,7 +106,7 @@ def create(
     check_form(document)
     for signer in signers:
         add_signature(document, signer, previous=before)
-    _warn_of_size(document)
+    warn_of_size(document)
     publish([document], None if dry_run else Sources((), kubeconfig, sandbox).cluster, output)
 
 
@@ -118,13 +116,13 @@ def _admin_files(spec: Obj, folder: Path) -> list[Path]:
     return [path.with_suffix(".key") for path in found if path.with_suffix(".key").exists()]
 
 
-def _warn_of_size(document: Obj) -> None:
+def warn_of_size(document: Obj) -> None:
+    """Say so where kubectl's client-side apply would not take it."""
     size = len(trust_domain_statement(name_of(document), document["spec"]).payload)
     if size > APPLY_LIMIT:
         tell(f"note: the revision has {size} bytes; with kubectl use `apply --server-side` (over {APPLY_LIMIT} bytes)")
 
 
-@app.command()
 def sign(
     file: File,
     keys: Keys = None,
@@ -149,7 +147,6 @@ def sign(
     publish([document], None if dry_run else Sources((), kubeconfig, sandbox).cluster, output)
 
 
-@app.command()
 def pin(
     name: Annotated[str | None, typer.Argument(help="A TrustDomain on the cluster, at revision 1.")] = None,
     file: Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="Revision 1 in a file.")] = None,
@@ -171,7 +168,6 @@ def pin(
     print(f"{constitution.mesh_id}/{constitution.name}={constitution.digest}")
 
 
-@app.command()
 def show(
     name: Annotated[str | None, typer.Argument(help="A TrustDomain on the cluster; the revision in force.")] = None,
     file: Annotated[str | None, typer.Option("--file", "-f", metavar="FILE", help="A revision in a file.")] = None,
