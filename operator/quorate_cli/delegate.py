@@ -30,15 +30,21 @@ def make_attestation(
     now: int,
     namespace: str,
     expires: str | None = None,
+    subject: Obj | None = None,
+    holder: tuple[str, str] | None = None,
 ) -> Obj:
-    """A signed Attestation of the member whose Vote key this is; `now` in Unix seconds becomes `at`."""
-    attester, key_name = voting_identity(constitution, signer, node_id=None, key_name=None)
+    """A signed Attestation of `holder` (nodeId, key name), else of the member whose Vote key this is.
+
+    `now` in Unix seconds becomes `at`.
+    """
+    attester, key_name = holder or voting_identity(constitution, signer, node_id=None, key_name=None)
     spec: Obj = {
         "domain": constitution.name,
         "attester": attester,
         "keyName": key_name,
         "sequence": sequence,
         "at": format_time(now),
+        **({} if subject is None else {"subject": subject}),
         "type": kind,
         **({} if expires is None else {"expiresAt": expires}),
         "statement": statement,
@@ -50,11 +56,19 @@ def make_attestation(
     return {"apiVersion": "quorate.dev/v1alpha1", "kind": "Attestation", "metadata": meta, "spec": spec}
 
 
-def next_attestation(cluster: Cluster | None, constitution: Constitution, signer: Signer, kind: str, now: int) -> int:
+def next_attestation(
+    cluster: Cluster | None,
+    constitution: Constitution,
+    signer: Signer,
+    kind: str,
+    now: int,
+    *,
+    holder: tuple[str, str] | None = None,
+) -> int:
     """Above every attestation of this key and type that the cluster knows, and at least the current second."""
     if cluster is None:
         return now
-    holder = voting_identity(constitution, signer, node_id=None, key_name=None)
+    holder = holder or voting_identity(constitution, signer, node_id=None, key_name=None)
     specs = [item["spec"] for item in cluster.list("Attestation")]
     own = [
         int(spec["sequence"]) + 1

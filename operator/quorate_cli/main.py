@@ -28,6 +28,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "tally": ("quorate_cli.tally", "Recompute an outcome from documents alone."),
     "proposal": ("quorate_cli.proposal", "Show a proposal, fetch its evidence, verify it offline."),
     "contract": ("quorate_cli.contract", "Show the contract in force and compare versions."),
+    "attest": ("quorate_cli.attest", "Sign an Attestation: trust, compliance, a held contract, a release."),
+    "trust": ("quorate_cli.trust", "Explain a trust score edge by edge; rank a domain's nodes."),
     "audit": ("quorate_cli.audit", "Verify the log and search it."),
     "restore": ("quorate_cli.restore", "After an older database was restored: what the cluster knows beyond the log."),
     "witness": ("quorate_cli.witness", "Cosign a log's checkpoints after checking that it only grows."),

@@ -7,14 +7,26 @@ what is signed under it says nothing here.
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 from quorate.api.attestation import AttestationType
 from quorate.api.trust_domain import KeyPurpose
-from quorate.trust.domain import DomainHistory, MemberKey
+from quorate.trust.domain import DomainRevision, MemberKey
 from quorate.trust.record import AHEAD_SECONDS, AttestationRecord, stand
 
 NODE_KIND = "MeshNode"
 """`subject.kind` of an attestation about a node; `subject.name` is then its nodeId."""
+
+
+class Revisions(Protocol):
+    """What was in force when: a domain's whole history, or the one revision that somebody knows."""
+
+    @property
+    def latest(self) -> DomainRevision:
+        """The newest revision."""
+
+    def at(self, second: int) -> DomainRevision | None:
+        """The revision in force at a second, None before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +72,7 @@ def about_node(record: AttestationRecord) -> str | None:
     return str(subject.get("name")) if subject.get("kind") == NODE_KIND else None
 
 
-def holds(history: DomainHistory, record: AttestationRecord, second: int) -> bool:
+def holds(history: Revisions, record: AttestationRecord, second: int) -> bool:
     """Whether an attestation says something at a second: recorded, unexpired, and by a key that is valid now.
 
     The key is the one that was in force when it was recorded, unexpired then, and that still is among the attester's
@@ -83,14 +95,14 @@ def purpose_of(kind: str) -> KeyPurpose:
     return KeyPurpose.MACHINE if kind == AttestationType.CONTRACT_HELD else KeyPurpose.VOTE
 
 
-def _key(history: DomainHistory, record: AttestationRecord, second: int) -> MemberKey | None:
+def _key(history: Revisions, record: AttestationRecord, second: int) -> MemberKey | None:
     revision = history.at(second)
     member = None if revision is None else revision.members.get(record.holder)
     return None if member is None else member.key(purpose_of(record.type), record.key_name)
 
 
 def standing(
-    history: DomainHistory, records: Iterable[AttestationRecord], second: int
+    history: Revisions, records: Iterable[AttestationRecord], second: int
 ) -> Iterator[tuple[tuple[str, str], AttestationRecord]]:
     """((attester, subject), the attestation that stands) among those of one type about nodes, in no order.
 
@@ -108,7 +120,7 @@ def standing(
             yield pair, min(candidates, key=lambda item: (-item.sequence, item.digest))
 
 
-def trust_graph(history: DomainHistory, records: Iterable[AttestationRecord], second: int) -> Graph:
+def trust_graph(history: Revisions, records: Iterable[AttestationRecord], second: int) -> Graph:
     """The graph of a domain at a second.
 
     Args:
