@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from quorate.api.conditions import Reason
-from quorate.api.policy_conflict import Severity
+from quorate.api.policy_conflict import Cause, Severity
 from quorate.api.tally import Phase
 from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, lacks_parent, target_topic
+from quorate.conflicts.document import PROPOSAL, Conflict, Found, Party
 from quorate.conflicts.effect import is_held, loss
 from quorate.proposals.execution import Postponed
 from quorate.proposals.lifecycle import EventType
@@ -24,6 +25,10 @@ async def gather_contested(
     gathered: Gathered, docket: Docket, context: Context, dockets: Dockets, domains: Domains
 ) -> Contested:
     """Compare an adopted proposal that has not ended with everything that it may contradict."""
+    target = docket.fields["target"]
+    contract = target["name"] if target["kind"] == "DynamicContract" else None
+    if docket.life.phase is Phase.EMERGENCY_EXECUTED:
+        return Contested(pods=pods_governed(context.view, contract))  # for the case that its reversal fails
     if docket.life.phase is not Phase.ADOPTED or docket.fields["type"] == "Emergency":
         return Contested()
     latest = docket.constitution.latest
@@ -40,7 +45,6 @@ async def gather_contested(
     known = {item.conflict.pair for item in docket.conflicts}
     found = tuple(item for item in detect(proposal, around) if item.conflict.pair not in known)
     heads = await context.log.heads([item.conflict.digest for item in found]) if found else {}
-    contract = proposal.target["name"] if proposal.target["kind"] == "DynamicContract" else None
     return Contested(
         found,
         {digest: head.entry_id for digest, head in heads.items()},
@@ -148,7 +152,7 @@ def _opened(gathered: Gathered, docket: Docket, contested: Contested) -> Plan:
     return Plan(
         chain=docket.constitution.chain,
         entries=tuple(item.draft() for item in openings),
-        commands=tuple(CreateChild(_object(item, docket)) for item in openings),
+        commands=tuple(CreateChild(conflict_object(item, docket)) for item in openings),
         events=tuple(
             Note(
                 "Warning",
@@ -166,6 +170,26 @@ def _opened(gathered: Gathered, docket: Docket, contested: Contested) -> Plan:
     )
 
 
-def _object(opening: OpeningOf, docket: Docket) -> Obj:
+def moved_on(gathered: Gathered, docket: Docket) -> OpeningOf | None:
+    """The conflict of an emergency that was not ratified with what its clause became since; None: nothing is there."""
+    contract, fields = gathered.contract, docket.fields
+    if contract is None or contract.content is None:
+        return None
+    target = fields["target"]
+    one = Party(PROPOSAL, fields["name"], docket.digest, fields["namespace"], target.get("clause"))
+    other = Party("DynamicContract", target["name"], contract.content.digest, clause=target.get("clause"))
+    conflict = Conflict(str(fields["meshId"]), str(fields["domain"]), (one, other))
+    return OpeningOf(
+        Found(conflict, Cause.CLAUSE_MOVED_ON, {str(fields["proposer"]): f"proposer of {one.name}"}),
+        docket.constitution,
+        gathered.at,
+        target.get("section") == "surfaces",
+        gathered.contested.pods,
+        tether_of(gathered, docket.constitution, target),
+    )
+
+
+def conflict_object(opening: OpeningOf, docket: Docket) -> Obj:
+    """The PolicyConflict that shows it."""
     seated = first_seats(opening.conflict, opening.severity, opening.found.excluded, docket.histories, opening.at)
     return manifest(opening.conflict, opening.severity, seated)

@@ -20,10 +20,11 @@ from quorate_operator.errors import Stalled
 from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.docket import ACT_ACCEPTED, ACT_REFUSED, Docket
 from quorate_operator.reconcile.proposal_change import contract_changed
+from quorate_operator.reconcile.proposal_conflicts import conflict_object, moved_on
 from quorate_operator.reconcile.proposal_evidence import bundle
 from quorate_operator.reconcile.proposal_gathered import Gathered
 from quorate_operator.reconcile.proposal_opening import open_revision, subject_of, tether_of
-from quorate_operator.reconcile.protocol import Note, Plan
+from quorate_operator.reconcile.protocol import CreateChild, Note, Plan
 
 
 def falls_due(gathered: Gathered, docket: Docket) -> bool:
@@ -145,22 +146,29 @@ def record_decision(gathered: Gathered, docket: Docket, now: int) -> Plan | None
             },
         )
     ]
-    note = f"{decided.outcome}: {decided.reason}"
+    note, conflict = f"{decided.outcome}: {decided.reason}", None
     if decided.outcome == Reason.REVERSED:
         evidence = bundle(docket, gathered.revisions, data, parse_json(entries[0].content), None)
         changed = _reversal(gathered, docket, digest_of_bytes(evidence))
         if isinstance(changed, str):
-            note = f"{note}; {changed}"
+            note, conflict = f"{note}; {changed}", moved_on(gathered, docket)
         elif changed is not None:
             entries.append(changed[0])
             content |= {**changed[1], digest_of_bytes(evidence): evidence}
     kind = "Normal" if decided.outcome in ("Adopted", "Ratified") else "Warning"
+    if conflict is not None:
+        entries.append(conflict.draft())
     return Plan(
         chain=docket.constitution.chain,
         entries=tuple(entries),
+        commands=() if conflict is None else (CreateChild(conflict_object(conflict, docket)),),
         content=content,
         events=(Note("Normal" if kind == "Normal" else "Warning", str(decided.outcome), note),),
-        dirty=(key_of(gathered.obj), *_contract_keys(gathered)),
+        dirty=(
+            key_of(gathered.obj),
+            *_contract_keys(gathered),
+            *(() if conflict is None else (conflict.object_key,)),
+        ),
     )
 
 

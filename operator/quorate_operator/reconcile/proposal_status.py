@@ -209,6 +209,9 @@ def _observations(
 
 def _next(gathered: Gathered, docket: Docket, progress: Progress) -> str:
     """What has to be done, by whom, until when."""
+    held = [f"{item.namespace}/{item.name}" for item in docket.conflicts if item.open]
+    if held:
+        return f"the arbitrators of PolicyConflict {', '.join(held)} vote: see `quorate conflict show`"
     if awaits_revision(docket, gathered.at):
         digest, before = docket.fields["change"]["resultDigest"], docket.life.execute_before
         until = "" if before is None else f" until {format_time(before)}"

@@ -7,6 +7,7 @@ import pytest
 from quorate.audit.verify import Verdict
 from quorate.canonical import digest_of, format_time
 from quorate.identity.statements import (
+    act_statement,
     attestation_statement,
     proposal_statement,
     trust_domain_statement,
@@ -344,3 +345,59 @@ def signed_as(name: str, spec: dict[str, Any]) -> dict[str, Any]:
         **plain,
         "signatures": [{"name": admin, "signature": statement.sign(seed(admin))} for admin in ("ada", "bob")],
     }
+
+
+async def test_an_emergency_whose_clause_moved_on_is_a_conflict() -> None:
+    """Reversed, but another vote changed the clause meanwhile: people decide what follows; nobody waits for it."""
+    town = await Town().restart()
+    short = {**STANDARD, "votingPeriodSeconds": 20, "earlyDecision": True}
+    emergency = {"votingPeriodSeconds": 50, "ratificationSeconds": 60}
+    await town.found(voting={"Standard": {**short, "timelockSeconds": 5}, "Emergency": emergency})
+    urgent = propose(town, "urgent", type="Emergency")
+    await town.settle()
+    endorse(town, urgent)
+    await town.settle(5)
+    assert town.status(urgent)["phase"] == "EmergencyExecuted"
+    held = town.status(town.contract)["clauseDigests"]["1"]
+    change = {"baseDigest": held, "patch": [{"op": "replace", "path": "/text", "value": "something else"}]}
+    later = propose(town, "later", "m1", change=change)
+    await adopt(town, later)
+    await town.settle(80)
+    assert town.status(later)["phase"] == "Executed"
+    assert town.status(urgent)["outcome"] == "Reversed"
+    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    assert town.status(conflict)["cause"] == "ClauseMovedOn"
+    assert town.status(town.contract)["inForce"]["proposalDigest"] == town.status(later)["digest"]
+    assert not town.errors
+
+
+def endorse(town: Town, proposal: Key) -> None:
+    """Both admins endorse an emergency."""
+    spec = {**town.server.objects[proposal]["spec"], "endorsements": []}
+    for admin in ("ada", "bob"):
+        act = {
+            "act": "Endorse",
+            "proposalDigest": town.status(proposal)["digest"],
+            "by": admin,
+            "keyName": admin,
+            "at": format_time(int(town.now)),
+        }
+        act["signature"] = act_statement(MESH, "fleet", act).sign(seed(admin))
+        spec["endorsements"].append(act)
+    town.apply("GovernanceProposal", proposal.name, spec, "default")
+
+
+async def test_an_override_of_a_shared_clause_is_arbitrated() -> None:
+    """This node may override a shared clause and does: a vote that changes it has the override for a party."""
+    overridden = {"localOverridesPermitted": {node("m0"): ["1"]}, **SHARED}
+    town = await founded(**overridden)
+    spec = {**town.server.objects[town.contract]["spec"]}
+    spec["localOverrides"] = [{"clause": "1", "text": "at most 10 GiB", "reason": "small cards"}]
+    town.apply("DynamicContract", "rules", spec)
+    proposal = propose(town, "a", "m1")
+    await adopt(town, proposal)
+    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    assert town.status(conflict)["cause"] == "OverrideContradicts"
+    arbitrate(town, conflict, "AA")
+    await town.settle(40)
+    assert town.status(proposal)["phase"] == "Executed"
