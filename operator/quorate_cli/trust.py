@@ -1,7 +1,7 @@
 """`quorate trust`: a score explained edge by edge, and the ranks of a domain (docs/trust.md).
 
-On a cluster it reads the accepted revision and the Attestations that the operator recorded; with -f the documents alone,
-and every signature is verified again, by what the chain of revisions says of its key.
+On a cluster it reads the accepted revision and the Attestations that the operator recorded; with -f the documents
+alone. Either way every signature is verified again, by what the revisions say of its key.
 """
 
 import time
