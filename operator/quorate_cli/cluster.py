@@ -4,7 +4,7 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -14,6 +14,7 @@ from quorate_operator.kube.resources import BY_KIND, Resource
 
 Obj = dict[str, Any]
 TIMEOUT_SECONDS = 10.0
+WATCH_SECONDS = 300
 FIELD_MANAGER = "quorate-cli"
 _BUSY = (429, 503)
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 0.0)
@@ -71,6 +72,48 @@ class Cluster:
             if not token:
                 return items
             query["continue"] = token
+
+    def changes(self, kind: str, name: str, namespace: str = "") -> Iterator[Obj]:
+        """The object as it is, then each later state of it; ends when it is deleted.
+
+        Raises:
+            NotFoundError: there is none.
+            UnreachableError: no answer any more.
+        """
+        current = self.get(kind, name, namespace)
+        yield current
+        while True:
+            for event in self._watch(kind, namespace, name, current["metadata"]["resourceVersion"]):
+                if event["type"] == "DELETED":
+                    return
+                if event["type"] == "ERROR":  # too old a version: read again
+                    break
+                current = event["object"]
+                if event["type"] != "BOOKMARK":
+                    yield current
+            else:
+                continue  # the server ends a watch after some minutes
+            current = self.get(kind, name, namespace)
+            yield current
+
+    def _watch(self, kind: str, namespace: str, name: str, version: str) -> Iterator[Obj]:
+        query = {"watch": "true", "resourceVersion": version, "fieldSelector": f"metadata.name={name}"}
+        query |= {"timeoutSeconds": str(WATCH_SECONDS), "allowWatchBookmarks": "true"}
+        target = self._url.path.rstrip("/") + quote(_resource(kind).path(namespace)) + f"?{urlencode(query)}"
+        # Of its own, because an answer that never ends would keep every other request waiting.
+        connection = self._open(WATCH_SECONDS + TIMEOUT_SECONDS)
+        try:
+            connection.request("GET", target, headers={"Accept": "application/json", **self._connection.headers()})
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise RefusedError(str(_parse(response.read()).get("message")), response.status)
+            for line in response:
+                if line.strip():
+                    yield _parse(line)
+        except (OSError, http.client.HTTPException) as error:
+            raise UnreachableError(_unreachable(self._connection.server, error, self.source)) from error
+        finally:
+            connection.close()
 
     def apply(self, obj: Obj, *, dry_run: bool = False) -> Obj:
         """Server-side apply as field manager `quorate-cli`; creates or updates, and returns the object."""
@@ -145,11 +188,11 @@ class Cluster:
                     raise UnreachableError(_unreachable(self._connection.server, error, self.source)) from error
         raise AssertionError("unreachable")
 
-    def _open(self) -> http.client.HTTPConnection:
+    def _open(self, timeout: float = TIMEOUT_SECONDS) -> http.client.HTTPConnection:
         host, port = self._url.hostname or "", self._url.port
         if self._url.scheme == "http":
-            return http.client.HTTPConnection(host, port, timeout=TIMEOUT_SECONDS)
-        return http.client.HTTPSConnection(host, port, timeout=TIMEOUT_SECONDS, context=self._connection.ssl_context())
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        return http.client.HTTPSConnection(host, port, timeout=timeout, context=self._connection.ssl_context())
 
     def close(self) -> None:
         """Close the connection; the next request opens another."""

@@ -26,7 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "vote": ("quorate_cli.vote", "Sign and cast a vote on a proposal."),
     "delegate": ("quorate_cli.delegate", "Let another member vote for you, for some types of proposals."),
     "tally": ("quorate_cli.tally", "Recompute an outcome from documents alone."),
-    "proposal": ("quorate_cli.proposal", "Show a proposal, fetch its evidence, verify it offline."),
+    "proposal": ("quorate_cli.proposal", "List, show and explain proposals; fetch and verify their evidence."),
     "contract": ("quorate_cli.contract", "Show the contract in force and compare versions."),
     "attest": ("quorate_cli.attest", "Sign an Attestation: trust, compliance, a held contract, a release."),
     "trust": ("quorate_cli.trust", "Explain a trust score edge by edge; rank a domain's nodes."),

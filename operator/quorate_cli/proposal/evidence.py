@@ -1,4 +1,4 @@
-"""`quorate proposal`: show a proposal, fetch its evidence, verify it offline."""
+"""`quorate proposal evidence|export|verify`: what a decision leaves, fetched and verified offline."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,14 +14,11 @@ from quorate_cli.options import Kubeconfig, Namespace, Output, Sandbox
 from quorate_cli.output import (
     BadInputError,
     CliError,
-    Column,
     ExitCode,
     Format,
     emit,
-    emit_objects,
     paint,
     show_fields,
-    show_table,
     tell,
 )
 from quorate_cli.pins import Pins, parse_pins
@@ -32,92 +29,6 @@ if TYPE_CHECKING:
     from quorate.proposals.evidence import Report
 
 Obj = dict[str, Any]
-app = typer.Typer(no_args_is_help=True, help="Show a proposal, fetch its evidence, verify it offline.")
-
-
-@app.command()
-def show(
-    name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
-    namespace: Namespace = None,
-    output: Output = Format.TABLE,
-    kubeconfig: Kubeconfig = None,
-    sandbox: Sandbox = None,
-) -> None:
-    """Show where a proposal is in its life, every number of its tally, and its votes."""
-    sources = Sources((), kubeconfig, sandbox)
-    where = sources.namespace(namespace)
-    proposal = sources.cluster.get("GovernanceProposal", name, where)
-    if output in (Format.JSON, Format.YAML, Format.NAME):
-        proposal["metadata"].pop("managedFields", None)
-        emit_objects([proposal], output)
-        return
-    _show(proposal)
-    digest = (proposal.get("status") or {}).get("digest")
-    if digest:
-        votes = sources.cluster.list("Vote", fieldSelector=f"spec.proposal.digest={digest}")
-        votes.sort(key=lambda vote: str(vote["metadata"].get("creationTimestamp")))
-        print()
-        show_table(_VOTES if output is Format.WIDE else _VOTES[:5], votes)
-
-
-def _show(proposal: Obj) -> None:
-    spec, status = proposal["spec"], proposal.get("status") or {}
-    target = spec["target"]
-    part = f"clause {target['clause']}" if "clause" in target else str(target.get("section") or "")
-    show_fields(
-        {
-            "Proposal": f"{proposal['metadata']['namespace']}/{proposal['metadata']['name']}",
-            "Type": spec["type"],
-            "Target": f"{target['kind']} {target['name']} {part}".strip(),
-            "Rationale": spec.get("rationale"),
-            "Digest": status.get("digest"),
-            "Revision": status.get("revision") or spec["revision"],
-            "Phase": status.get("phase"),
-            "Outcome": status.get("outcome"),
-            "Reason": status.get("reason"),
-            "Opened": status.get("openedAt"),
-            "Voting ends": status.get("votingEnds"),
-            "Decided": status.get("decidedAt"),
-            "Executed": status.get("executedAt"),
-            "Evidence": status.get("evidenceDigest"),
-        }
-    )
-    tally, electorate = status.get("tally") or {}, status.get("electorate") or {}
-    if tally:
-        sums = [f"{item} {tally.get(item)}" for item in ("approve", "reject", "abstain", "veto", "cast", "outstanding")]
-        print(f"Tally:       {', '.join(sums)} of {electorate.get('totalWeight')}")
-        tests = {name: value for name, value in tally.items() if isinstance(value, dict)}
-        print()
-        show_table(_TESTS, [{"name": name, **value} for name, value in tests.items()])
-    for condition in status.get("conditions") or ():
-        if condition["status"] == "False" and condition["type"] in ("Ready", "Accepted", "SpecAccepted"):
-            tell(f"{condition['type']}: {condition['reason']}: {condition['message']}")
-
-
-_TESTS: list[Column] = [
-    ("test", lambda row: row["name"]),
-    ("left", lambda row: row.get("left")),
-    ("right", lambda row: row.get("right")),
-    ("holds", lambda row: row.get("holds")),
-]
-
-
-def _counted(vote: Obj) -> Obj:
-    conditions = (vote.get("status") or {}).get("conditions") or ()
-    return next((dict(item) for item in conditions if item["type"] == "Counted"), {})
-
-
-_VOTES: list[Column] = [
-    ("key", lambda vote: vote["spec"]["keyName"]),
-    ("choice", lambda vote: vote["spec"]["choice"]),
-    ("weight", lambda vote: (vote.get("status") or {}).get("weight")),
-    ("counted", lambda vote: _counted(vote).get("status")),
-    ("reason", lambda vote: _counted(vote).get("reason")),
-    ("voter", lambda vote: vote["spec"]["voter"]),
-    ("sequence", lambda vote: vote["spec"]["sequence"]),
-    ("cast", lambda vote: vote["spec"]["castAt"]),
-    ("name", lambda vote: f"{vote['metadata']['namespace']}/{vote['metadata']['name']}"),
-]
 
 
 def fetch_content(cluster: Cluster, reference: str | None, digest: str | None, what: str) -> bytes:
@@ -132,7 +43,6 @@ def fetch_content(cluster: Cluster, reference: str | None, digest: str | None, w
     return data
 
 
-@app.command()
 def evidence(
     name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the bundle here.")] = None,
@@ -155,7 +65,6 @@ def evidence(
         _write(proof_out, proof)
 
 
-@app.command()
 def export(
     name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
     namespace: Namespace = None,
@@ -197,7 +106,6 @@ def _fetch(cluster: Cluster, proposal: Obj, *, with_proof: bool) -> tuple[bytes,
     return bundle, fetch_content(cluster, reference, None, f"proof of {name!r}") if reference else None
 
 
-@app.command()
 def verify(
     bundle: Annotated[str, typer.Argument(help="A bundle in a file, or the name of a GovernanceProposal.")],
     proof: Annotated[str | None, typer.Option("--proof", metavar="FILE", help="The proof document.")] = None,
