@@ -7,8 +7,9 @@ import pytest
 
 from quorate.canonical import format_time
 from quorate.contracts.window import DUAL_ACCEPT_SECONDS
+from quorate.identity.statements import attestation_statement
 from quorate_operator.kube.resources import Key
-from tests.unit.proposals.fleet import MESH, node
+from tests.unit.proposals.fleet import MESH, node, seed
 
 from .town import CONTRACT_ID, NAMES, Town, sign_domain
 
@@ -211,6 +212,28 @@ async def test_the_next_change_opens_a_window_of_its_own() -> None:
     await changed(town, "q")
     assert len(town.status(town.contract)["accepts"]) == 2
     assert len(town.status(town.contract)["history"]) == 3
+
+
+async def test_an_attestation_says_it_too() -> None:
+    """ContractHeld by a member's Machine key counts as much as a heartbeat; signed by nobody it counts nothing."""
+    town = await founded()
+    digest = town.status(town.contract)["inForce"]["digest"]
+    for sequence, (who, signer) in enumerate((("m1", "m1.machine"), ("m2", "m3.machine")), 1):
+        spec: dict[str, Any] = {
+            "domain": "fleet",
+            "attester": node(who),
+            "keyName": "machine",
+            "sequence": sequence,
+            "at": format_time(int(town.now)),
+            "subject": {"kind": "DynamicContract", "name": "rules", "digest": digest},
+            "type": "ContractHeld",
+            "statement": {},
+        }
+        spec["signature"] = attestation_statement(MESH, spec).sign(seed(signer))
+        town.apply("Attestation", f"held-{who}", spec, "default")
+    await town.settle()
+    assert town.condition(Key("Attestation", "default", "held-m1"), "Ready")[0] == "True"
+    assert town.status(town.contract)["holders"] == 1
 
 
 async def test_who_wrote_it_is_named_and_it_is_restored() -> None:
