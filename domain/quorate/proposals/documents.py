@@ -4,13 +4,16 @@ What the log would say is taken from the documents: a creationTimestamp, else th
 is the outcome document plus `proposal`, `opened` and `claimed`, the list of times that only a document asserts.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase as LifePhase
 from quorate.canonical import format_time
+from quorate.conflicts.detect import Candidate
+from quorate.conflicts.effect import is_held, loss, resumed_window
+from quorate.conflicts.offline import Arbitrated, Papers, conflicts_of, execution
 from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
 from quorate.proposals import outcome
@@ -61,7 +64,7 @@ def tally_documents(
     authorised: list[tuple[int, Authorisation]] = []
     while True:
         chains = build_chains(folder, pins or {}, [found for _, found in authorised])
-        results = _tally(folder, chains, at, opened)
+        results = _contested(folder, chains, at, opened)
         wanted = {refused["digest"] for refused in chains.refused}
         found = [item for result in results for item in result.authorises(at) if item[1].result in wanted]
         fresh = [item for item in found if item not in authorised]
@@ -78,6 +81,16 @@ class _Result:
     document: dict[str, Any]
     case: Case | Refusal
     decision: Decision | None
+    conflicts: tuple[Arbitrated, ...] = ()
+
+    @property
+    def candidate(self) -> Candidate | None:
+        """An adopted proposal with its timelock; None of any other, and of an emergency, which waits for nobody."""
+        case, decision = self.case, self.decision
+        if isinstance(case, Refusal) or decision is None or decision.outcome != ADOPTED or case.type == "Emergency":
+            return None
+        timing = Timing.of(self.document["rules"] or {}, case.type)
+        return Candidate(case.statement, decision.at, timing.window(decision.at)[0])
 
     def authorises(self, at: int) -> Iterator[tuple[int, Authorisation]]:
         """The revision of a TrustDomain that an adopted proposal authorises, with the second of its decision."""
@@ -90,20 +103,60 @@ class _Result:
             return
         timing = Timing.of((rules and rules.rules(case.type)) or {}, case.type)
         # It is decided two seconds after T at the earliest, and the window begins with the end of the timelock.
-        after, before = timing.window(decision.at)
+        held = [item.held for item in self.conflicts]
+        after, before = resumed_window(timing.window(decision.at), (item.resolved for item in held if item.resolved))
         first = max(after, decision.at + SETTLE_SECONDS)
-        if first <= at:
+        if first <= at and not is_held(held) and loss(held, case.digest) is None:
             result = Authorisation(case.domain, change["baseDigest"], change["resultDigest"], first, before)
             yield decision.at, result
 
 
-def _tally(folder: Folder, chains: Chains, at: int, opened: int | None) -> list[_Result]:
+def _contested(folder: Folder, chains: Chains, at: int, opened: int | None) -> list[_Result]:
+    """The results with the conflicts of adopted proposals; votes on a conflict are votes on no proposal."""
+    results = _tally(folder, chains, at, opened)
+    candidates = [item for item in (result.candidate for result in results) if item is not None]
+    asked = {str(result.document["proposal"]["digest"]) for result in results}
+    found = conflicts_of(candidates, _papers(folder, chains, asked), at) if candidates else []
+    if not found:
+        return results
+    results = _tally(folder, chains, at, opened, {item.found.conflict.digest for item in found})
+    return [_with_conflicts(result, found) for result in results]
+
+
+def _with_conflicts(result: _Result, found: Sequence[Arbitrated]) -> _Result:
+    digest = result.document["proposal"]["digest"]
+    own = tuple(item for item in found if item.found.conflict.side(digest))
+    if not own:
+        return result
+    shown = {"conflicts": [item.document for item in own], "execution": execution(own, digest)}
+    return replace(result, document={**result.document, **shown}, conflicts=own)
+
+
+def _papers(folder: Folder, chains: Chains, asked: Collection[str]) -> Papers:
+    """What conflicts are told from; votes on proposals are none of it."""
+    ballots: dict[str, list[Ballot]] = {}
+    for item in folder.votes:
+        history, digest = chains.histories.get(item["spec"]["domain"]), item["spec"]["proposal"]["digest"]
+        if history is not None and digest not in asked:
+            ballots.setdefault(digest, []).append(Ballot.of(history.latest.mesh_id, item["spec"], created(item)))
+    attested: dict[str, list[AttestationRecord]] = {}
+    for item in folder.attestations:
+        subject, history = item["spec"].get("subject") or {}, chains.histories.get(item["spec"]["domain"])
+        if (item["spec"]["type"], subject.get("kind")) == ("Compliance", "PolicyConflict") and history is not None:
+            record = AttestationRecord.of(history.latest.mesh_id, item["spec"], created(item))
+            attested.setdefault(str(subject.get("digest")), []).append(record)
+    return Papers(chains.histories, ballots, folder.conflicts, attested)
+
+
+def _tally(
+    folder: Folder, chains: Chains, at: int, opened: int | None, conflicts: Collection[str] = ()
+) -> list[_Result]:
     proposals: dict[tuple[str, str], dict[str, _Revision]] = {}
     for item in folder.proposals:
         statement = _statement(item, chains)
         revisions = proposals.setdefault((namespace_of(item), name_of(item)), {})
         revisions.setdefault(statement.digest, _Revision(statement, [])).copies.append(item)
-    asked = {digest for revisions in proposals.values() for digest in revisions}
+    asked = {digest for revisions in proposals.values() for digest in revisions}.union(conflicts)
     return [
         result
         for _, revisions in sorted(proposals.items())

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quorate.api.governance_proposal import GovernanceProposalSpec
+from quorate.api.policy_conflict import PolicyConflictSpec
 from quorate.canonical import MAX_INTEGER, NotCanonicalError, canonical_bytes, parse_time
 from quorate.trust.attestations import check_attestation_form
 from quorate.trust.form import FormError, check_fields
@@ -33,6 +34,7 @@ class Folder:
     delegations: list[Object] = field(default_factory=list)
     recoveries: list[Object] = field(default_factory=list)
     attestations: list[Object] = field(default_factory=list)
+    conflicts: list[Object] = field(default_factory=list)
 
 
 def sort_documents(objects: Sequence[Any]) -> Folder:
@@ -46,6 +48,7 @@ def sort_documents(objects: Sequence[Any]) -> Folder:
         "TrustDomain": (folder.domains, _check_domain),
         "GovernanceProposal": (folder.proposals, check_proposal),
         "Vote": (folder.votes, check_vote),
+        "PolicyConflict": (folder.conflicts, _check_conflict),
     }
     for index, item in enumerate(objects):
         if not isinstance(item, Mapping) or not isinstance(item.get("kind"), str):
@@ -207,6 +210,15 @@ def check_proposal(item: Object) -> None:
         wrong = _moment(act["at"])
         if wrong is not None:
             raise DocumentError(f"{title_of(item)}: {act['act']} by {act['by']!r}: at {wrong}")
+
+
+def _check_conflict(item: Object) -> None:
+    """Refuse a PolicyConflict of the wrong form."""
+    try:
+        check_fields(PolicyConflictSpec, item["spec"], "spec")
+    except ValueError as error:
+        raise DocumentError(f"{title_of(item)}: {error}") from error
+    time_of(item, "status", "openedAt")
 
 
 def _check_domain(item: Object) -> None:

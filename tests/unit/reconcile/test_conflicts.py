@@ -1,11 +1,12 @@
 """Conflicts through the reconcilers: found, arbitrated, and what becomes of the parties (docs/conflicts.md)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from quorate.audit.verify import Verdict
-from quorate.canonical import digest_of, format_time
+from quorate.canonical import canonical_bytes, digest_of, format_time, parse_json
 from quorate.identity.statements import (
     act_statement,
     attestation_statement,
@@ -13,6 +14,7 @@ from quorate.identity.statements import (
     trust_domain_statement,
     vote_statement,
 )
+from quorate.proposals.documents import tally_documents
 from quorate.proposals.evidence import Pinned, verify
 from quorate_operator.kube.resources import Key
 from tests.unit.proposals.fleet import MESH, member, node, seed
@@ -401,3 +403,115 @@ async def test_an_override_of_a_shared_clause_is_arbitrated() -> None:
     arbitrate(town, conflict, "AA")
     await town.settle(40)
     assert town.status(proposal)["phase"] == "Executed"
+
+
+def offline(town: Town) -> dict[str, dict[str, Any]]:
+    """The tally of the cluster's documents alone, without any status, by the proposal's name."""
+    kinds = ("TrustDomain", "GovernanceProposal", "Vote", "Attestation", "PolicyConflict")
+    documents = []
+    for obj in town.server.objects.values():
+        if obj["kind"] in kinds:
+            plain = {key: value for key, value in obj.items() if key != "status"}
+            documents.append(plain)
+    found = tally_documents(documents, at=int(town.now))
+    return {item["proposal"]["name"]: item for item in found}
+
+
+@pytest.mark.parametrize(
+    ("choices", "states"), [("AA", {"Proceeds", "Failed"}), ("CC", {"Failed"}), ("A", {"Conflict"})]
+)
+async def test_an_outsider_finds_the_same_conflict(choices: str, states: set[str]) -> None:
+    """From documents alone: the same digest, arbitrators, counts and outcome, and what they mean for each party."""
+    town, one, _, conflict = await two_adopted()
+    arbitrate(town, conflict, choices)
+    await town.settle(5)
+    found = offline(town)
+    shown, status = found["a"]["conflicts"][0], town.status(conflict)
+    assert (shown["digest"], shown["cause"], shown["severity"]) == (
+        status["digest"],
+        status["cause"],
+        status["severity"],
+    )
+    assert shown["outcome"] == status.get("outcome")
+    level = shown["levels"][-1]
+    assert [seat["nodeId"] for seat in level["arbitrators"]] == [seat["nodeId"] for seat in status["arbitrators"]]
+    assert level["votes"] == status["votes"]
+    assert {found[name]["execution"]["state"] for name in "ab"} == states
+    assert {vote["reason"] for vote in found["a"]["votes"]} == {"Counted"}
+    if choices == "AA":
+        assert found[party(town, conflict, "A").name]["execution"]["state"] == "Proceeds"
+        assert town.status(one)["phase"] in ("Failed", "Adopted", "Executed")
+
+
+async def test_an_outsider_counts_a_raised_one() -> None:
+    """A raised conflict is told from its document and its attestation; without the latter it stops nobody."""
+    town, one, (conflict,) = await raised()
+    assert "execution" not in offline(town)["a"]
+    raise_one(town, conflict)
+    await town.settle(3)
+    arbitrate(town, conflict, "BB")
+    await town.settle(3)
+    assert town.status(one)["reason"] == "ConflictLost"
+    assert offline(town)["a"]["execution"] == {"state": "Failed", "reason": "ConflictLost"}
+
+
+@pytest.fixture
+async def bundle() -> dict[str, Any]:
+    """The evidence of a proposal that won its conflict after a tie, as a document."""
+    town, _, _, conflict = await two_adopted()
+    arbitrate(town, conflict, "ABC")
+    await town.settle(3)
+    arbitrate(town, conflict, "AAA-")
+    await town.settle(40)
+    winner = party(town, conflict, "A")
+    assert town.status(winner)["phase"] == "Executed"
+    document: dict[str, Any] = parse_json(town.content(town.status(winner)["evidenceRef"]))
+    return document
+
+
+def drop_votes(document: dict[str, Any]) -> None:
+    """Withhold every vote of the arbitrators."""
+    document["votes"] = []
+
+
+def spare_a_party(document: dict[str, Any]) -> None:
+    """Let the proposers arbitrate."""
+    document["opening"]["payload"]["detail"]["excluded"] = {}
+
+
+def other_winner(document: dict[str, Any]) -> None:
+    """Say that the other party won."""
+    document["resolution"]["payload"]["detail"]["outcome"] = "PartyB"
+
+
+def forge_a_vote(document: dict[str, Any]) -> None:
+    """Turn one vote without its key."""
+    vote = next(item for item in document["votes"] if item["statement"]["choice"] == "PartyA")
+    vote["statement"]["choice"] = "PartyB"
+
+
+def hide_the_rival(document: dict[str, Any]) -> None:
+    """Leave out who the other party's proposer was."""
+    document["proposals"] = document["proposals"][:1]
+
+
+def raise_severity(document: dict[str, Any]) -> None:
+    """Seat more arbitrators than follow."""
+    document["opening"]["payload"]["detail"]["severity"] = "Critical"
+
+
+def skip_the_tie(document: dict[str, Any]) -> None:
+    """Pretend that the first level was never held."""
+    document["escalations"] = []
+
+
+@pytest.mark.parametrize(
+    "forge", [drop_votes, spare_a_party, other_winner, forge_a_vote, hide_the_rival, raise_severity, skip_the_tie]
+)
+async def test_a_forged_resolution_is_found(bundle: dict[str, Any], forge: Callable[[dict[str, Any]], None]) -> None:
+    """Whatever a hub changes of a resolution, the evidence no longer verifies."""
+    assert verify(canonical_bytes(bundle), pinned=Pinned()).applicable
+    forge(bundle["conflicts"][0])
+    report = verify(canonical_bytes(bundle), pinned=Pinned())
+    assert report.verdict is Verdict.TAMPERED
+    assert not report.applicable
