@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
@@ -11,10 +10,11 @@ from quorate.audit.merkle import root_of
 from quorate.audit.record import leaf_hash
 from quorate_operator.errors import OperatorError, Transient
 from quorate_operator.store import statements as sql
+from quorate_operator.store.line import Parameters, Statement
 from quorate_operator.store.log import PostgresLog, PostgresStore
 from quorate_operator.store.lookup import key_of
 from quorate_operator.store.migrate import migrate, migrations
-from quorate_operator.store.postgres import Connection, Database
+from quorate_operator.store.postgres import Database
 from tests.contract.server import Server
 from tests.contract.test_log import CHAIN, draft
 
@@ -29,17 +29,16 @@ class Unsure(Database):
     times = 0
     after = True
 
-    @asynccontextmanager
-    async def writer(self) -> AsyncIterator[Connection]:
-        """A connection as always, until an answer is to be lost."""
+    async def call(self, statement: Statement, parameters: Parameters) -> bytes | None:
+        """A call as always, until an answer is to be lost."""
         if self.times and not self.after:
             self.times -= 1
             raise Transient("DatabaseUnavailable", "lost before the commit")
-        async with super().writer() as connection:
-            yield connection
+        answer = await super().call(statement, parameters)
         if self.times:
             self.times -= 1
             raise Transient("DatabaseUnavailable", "lost after the commit")
+        return answer
 
 
 @pytest.mark.parametrize("after", [True, False])

@@ -12,18 +12,21 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
 from quorate_operator.store import statements as sql
+from quorate_operator.store.line import Connection, Lines, Parameters, Statement
 from quorate_operator.store.migrate import check_schema, migrations
 
-Connection = psycopg.AsyncConnection[tuple[Any, ...]]
+__all__ = ["Connection", "Database", "check_term"]
+
 Pool = AsyncConnectionPool[Connection]
 T = TypeVar("T")
 _SESSION = "-c idle_in_transaction_session_timeout=5s -c lock_timeout=5s -c client_min_messages=warning"
 
 
 class Database:
-    """The pool, and the translation of its errors."""
+    """The pools, the lines on which the log is written, and the translation of their errors."""
 
     def __init__(self, dsn: str, *, connections: int = 6, timeout: float = 5.0) -> None:
+        session: dict[str, Any] = {"options": _SESSION, "connect_timeout": 5}
 
         def pool(*, autocommit: bool) -> Pool:
             return AsyncConnectionPool(
@@ -33,12 +36,16 @@ class Database:
                 open=False,
                 timeout=timeout,
                 reconnect_timeout=10.0,
-                kwargs={"options": _SESSION, "connect_timeout": 5, "autocommit": autocommit},
+                kwargs={**session, "autocommit": autocommit},
             )
+
+        async def connect() -> Connection:
+            return await psycopg.AsyncConnection.connect(dsn, autocommit=True, **session)
 
         self._pool = pool(autocommit=False)
         # BEGIN and COMMIT around a single SELECT would make it three round trips.
         self._readers = pool(autocommit=True)
+        self._lines = Lines(connect, connections)
         self.term = 0
 
     async def open(self) -> None:
@@ -59,6 +66,7 @@ class Database:
 
     async def close(self) -> None:
         """Close every connection."""
+        self._lines.close()
         await self._readers.close()
         await self._pool.close()
 
@@ -82,6 +90,19 @@ class Database:
         """A connection for one statement that is a transaction; Transient when the database is away."""
         async with self._reader() as connection:
             yield connection
+
+    async def call(self, statement: Statement, parameters: Parameters) -> bytes | None:
+        """What one statement answers, which is a transaction; tried once, its outcome is the caller's to find out.
+
+        Raises:
+            Transient: `DatabaseUnavailable`, the outcome may be unknown.
+            Stalled: `DatabaseDenied`.
+            psycopg.Error: the statement was refused for another reason.
+        """
+        try:
+            return await self._lines.call(statement, parameters)
+        except psycopg.Error as error:
+            raise _translation(error) or error from error
 
     async def again(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         """Do idempotent work in a transaction; stale connections of the pool are used up by trying again."""
@@ -109,11 +130,18 @@ class Database:
 async def _translated() -> AsyncIterator[None]:
     try:
         yield
-    except (PoolTimeout, psycopg.OperationalError, psycopg.InterfaceError) as error:
-        raise Transient("DatabaseUnavailable", _first_line(error), retry_after=0.5) from error
-    except psycopg.errors.InsufficientPrivilege as error:
+    except psycopg.Error as error:
+        raise _translation(error) or error from error
+
+
+def _translation(error: psycopg.Error) -> OperatorError | None:
+    """What an error of the connection means; None for one of the statement."""
+    if isinstance(error, PoolTimeout | psycopg.OperationalError | psycopg.InterfaceError):
+        return Transient("DatabaseUnavailable", _first_line(error), retry_after=0.5)
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
         rule = "grant it quorate_app and quorate_sealer to lead, quorate_read to read"
-        raise Stalled("DatabaseDenied", f"this database user lacks a role: {_first_line(error)}; {rule}") from error
+        return Stalled("DatabaseDenied", f"this database user lacks a role: {_first_line(error)}; {rule}")
+    return None
 
 
 async def _again(

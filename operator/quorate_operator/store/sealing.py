@@ -15,7 +15,7 @@ from quorate.audit.merkle import Frontier
 from quorate.audit.quarantine import Cause, Finding
 from quorate_operator.errors import LostLeadership, OperatorError, Stalled, Transient
 from quorate_operator.store import statements as sql
-from quorate_operator.store.arrays import bigint_array, bytea_array, uuid_array
+from quorate_operator.store.arrays import bigint, bigint_array, bytea_array, integer, text_array, uuid_array
 from quorate_operator.store.batch import Batch, Head, now_micros, quarantined
 from quorate_operator.store.intake import Waiting, judged
 from quorate_operator.store.lookup import key_bytes, last_ids, recorded_or_pruned
@@ -256,54 +256,64 @@ async def write(
             `DatabaseUnavailable` (the outcome may then be unknown).
         psycopg.Error: the database refuses an entry for another reason.
     """
-    parameters = seal_parameters(chain, database.term, work, full, content or {}, taken, resumes)
+    parameters = _sealed(chain, database.term, work, resumes)
+    beside = _beside(work, full, content or {}, taken)
     try:
-        async with database.writer() as connection:
-            cursor = await connection.execute(sql.SEAL, parameters, binary=True)
-            row = await cursor.fetchone()
+        if beside is None:
+            waited = await database.call(sql.SEAL, parameters)
+        else:
+            waited = await database.call(sql.SEAL_BESIDE, parameters + beside)
     except psycopg.DatabaseError as error:
         raise refusal(error) or error from error
-    assert row is not None
-    return int(row[0])
+    assert waited is not None
+    return int.from_bytes(waited, "big")
 
 
-def seal_parameters(
-    chain: str,
-    term: int,
-    work: Batch,
-    full: Sequence[FullTile],
-    content: dict[str, bytes],
-    taken: Sequence[int],
-    resumes: int | None,
-) -> tuple[object, ...]:
+def _sealed(chain: str, term: int, work: Batch, resumes: int | None) -> tuple[bytes | None, ...]:
     """The arguments of `quorate.seal`, in its order."""
     rows, head = work.rows, work.head
-    about = [(key_bytes(name), row.recorded.sequence) for row in rows for name in row.about if name != row.subject_key]
     return (
-        chain,
-        term,
-        head.epoch,
-        work.start,
+        chain.encode(),
+        bigint(term),
+        integer(head.epoch),
+        bigint(work.start),
         work.start_chain,
         head.chain,
         head.frontier.encode(),
-        head.sealed_at,
+        bigint(head.sealed_at),
         bytea_array([row.recorded.record for row in rows]),
         uuid_array([row.recorded.entry_id.bytes for row in rows]),
         uuid_array([key_bytes(row.subject_key) for row in rows]),
         uuid_array([previous.bytes for previous, _ in work.links]),
         uuid_array([key_bytes(subject) for _, subject in work.links]),
+        None if resumes is None else bigint(resumes),
+    )
+
+
+def _beside(
+    work: Batch, full: Sequence[FullTile], content: dict[str, bytes], taken: Sequence[int]
+) -> tuple[bytes, ...] | None:
+    """The further arguments of `quorate.seal_beside`; None when there is nothing but entries."""
+    about = [
+        (key_bytes(name), row.recorded.sequence)
+        for row in work.rows
+        if row.about
+        for name in row.about
+        if name != row.subject_key
+    ]
+    if not (about or full or content or taken or work.captured):
+        return None
+    return (
         uuid_array([key for key, _ in about]),
         bigint_array(sequence for _, sequence in about),
         bigint_array(tile.level for tile in full),
         bigint_array(tile.number for tile in full),
         bytea_array([tile.hashes for tile in full]),
         bytea_array([tile.root for tile in full]),
-        list(content),
+        text_array(content),
         bytea_array(list(content.values())),
         bigint_array(taken),
-        resumes,
-        list(work.captured),
+        text_array(work.captured),
         bigint_array(first for first, _ in work.captured.values()),
         bigint_array(last for _, last in work.captured.values()),
     )

@@ -1,5 +1,13 @@
 """The SQL of the store."""
 
+from quorate_operator.store.line import Statement
+
+
+def _call(function: str, parameters: int) -> bytes:
+    numbers = ", ".join(f"${number}" for number in range(1, parameters + 1))
+    return f"SELECT quorate.{function}({numbers})".encode()
+
+
 SCHEMA = "SELECT version, digest FROM quorate.migration ORDER BY version"
 TAKE_TERM = "SELECT quorate.take_term(%s)"
 LOCK_TERM = "SELECT term, holder FROM quorate.held_term()"
@@ -30,10 +38,8 @@ unnest(%s::uuid[]) AS u(subject) CROSS JOIN LATERAL (
     ) SELECT * FROM last
 ) i
 """
-SEAL = """
-SELECT quorate.seal(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
-    %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
-"""
+SEAL = Statement(b"seal", _call("seal", 14))
+SEAL_BESIDE = Statement(b"seal_beside", _call("seal_beside", 26))
 SOURCES = "SELECT source, seq FROM quorate.captured_source WHERE source = ANY(%s)"
 PARTITIONS_AHEAD = """
 SELECT min(a.ahead)::int FROM quorate.chain_head h CROSS JOIN LATERAL (

@@ -115,63 +115,98 @@ GRANT SELECT ON quorate.captured_source TO quorate_app, quorate_sealer, quorate_
 
 -- Seals a batch: `records` follow the head (of_epoch, start, old_chain) and lead to (new_chain, new_frontier, new_sealed).
 -- `links` are the entries, of the subject beside each, that entries of the batch say they follow and that are not in it.
--- `taken` are rows of the intake that the batch seals. `resumes` is the quarantine that the batch ends; `of_epoch` is
--- then the new epoch. Captured entries of each of `sources` come with its sequences from first to last. All or nothing. The answer is the time in µs that it took to hold term and head.
+-- `resumes` is the quarantine that the batch ends; `of_epoch` is then the new epoch. All or nothing. The answer is the
+-- time in µs that it took to hold term and head.
 -- Refusals: QU001 a later term was taken, QU002 the head is another, QU003 quarantined, QU004 a link is missing,
--- QU005 a taken row is gone, QU006 a source was further already, 23505 an entry is recorded.
+-- 23505 an entry is recorded.
 CREATE FUNCTION quorate.seal(
     chain text, my_term bigint, of_epoch integer, start bigint, old_chain bytea,
     new_chain bytea, new_frontier bytea, new_sealed bigint,
-    records bytea[], ids uuid[], subjects uuid[], links uuid[], link_subjects uuid[],
-    about uuid[], about_seqs bigint[],
-    tile_levels bigint[], tile_numbers bigint[], tile_hashes bytea[], tile_roots bytea[],
-    digests text[], contents bytea[], taken bigint[], resumes bigint DEFAULT NULL,
-    sources text[] DEFAULT '{}', firsts bigint[] DEFAULT '{}', lasts bigint[] DEFAULT '{}'
+    records bytea[], ids uuid[], subjects uuid[], links uuid[], link_subjects uuid[], resumes bigint
 ) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     begun CONSTANT timestamptz := clock_timestamp();
-    width CONSTANT bigint := quorate.partition_width();
     finish CONSTANT bigint := start + cardinality(records);
-    held record;
-    waited bigint;
+    held timestamptz;
 BEGIN
     LOCK TABLE quorate.leader_term IN ROW SHARE MODE;
+    IF finish <= start OR cardinality(ids) <> finish - start OR cardinality(subjects) <> finish - start THEN
+        RAISE EXCEPTION 'a batch holds one record, id and subject for each entry' USING ERRCODE = 'check_violation';
+    END IF;
+    IF start = 0 OR (finish - 1) / quorate.partition_width() <> (start - 1) / quorate.partition_width() THEN
+        -- The next ones too: two ahead of the last entry (audit.md, 10).
+        PERFORM quorate.make_partition(chain, (finish - 1) / quorate.partition_width() + n) FROM generate_series(0, 2) n;
+    END IF;
+    IF cardinality(links) > 0 THEN
+        -- Before the ids are there, so that no entry follows one behind it.
+        IF EXISTS (SELECT FROM unnest(links, link_subjects) AS u(event_id, subject) WHERE NOT EXISTS (
+            SELECT FROM quorate.audit_event_id i WHERE i.event_id = u.event_id AND i.subject = u.subject)
+        ) THEN
+            RAISE EXCEPTION 'an entry follows one that is not recorded' USING ERRCODE = 'QU004';
+        END IF;
+    END IF;
+    IF resumes IS NOT NULL THEN
+        UPDATE quorate.chain_head h SET quarantine = NULL WHERE h.chain_id = chain AND h.quarantine = resumes;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'chain % is not in quarantine %', chain, resumes USING ERRCODE = 'QU003';
+        END IF;
+    END IF;
+    -- One statement: each costs a lone entry as much as its rows do.
+    WITH moved AS (
+        UPDATE quorate.chain_head h
+        SET epoch = of_epoch, size = finish, chain_hash = new_chain, frontier = new_frontier, sealed_at = new_sealed,
+            term = my_term
+        FROM quorate.leader_term t
+        WHERE h.chain_id = chain AND h.size = start AND h.chain_hash = old_chain AND h.quarantine IS NULL
+            AND h.epoch = of_epoch - num_nonnulls(resumes) AND t.term = my_term AND my_term > 0
+        RETURNING clock_timestamp() AS at
+    ), named AS (
+        INSERT INTO quorate.audit_event_id (event_id, chain_id, seq, subject)
+        SELECT u.id, chain, start + u.place - 1, u.subject
+        FROM moved, unnest(ids, subjects) WITH ORDINALITY u(id, subject, place)
+    ), written AS (
+        INSERT INTO quorate.audit_entry (chain_id, seq, record)
+        SELECT chain, start + u.place - 1, u.record FROM moved, unnest(records) WITH ORDINALITY u(record, place)
+    ) SELECT at INTO held FROM moved;
+    IF NOT FOUND THEN
+        PERFORM quorate.refuse_seal(chain, my_term, start);
+    END IF;
+    RETURN (extract(epoch FROM held - begun) * 1000000)::bigint;
+END $$;
+
+-- Says why a batch does not follow the head.
+CREATE FUNCTION quorate.refuse_seal(chain text, my_term bigint, start bigint) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    held record;
+BEGIN
     SELECT t.term, t.holder INTO held FROM quorate.leader_term t;
     IF held.term <> my_term OR my_term = 0 THEN
         RAISE EXCEPTION 'term % was taken since, by %', held.term, held.holder USING ERRCODE = 'QU001';
     END IF;
-    IF finish <= start OR cardinality(ids) <> finish - start OR cardinality(subjects) <> finish - start THEN
-        RAISE EXCEPTION 'a batch holds one record, id and subject for each entry' USING ERRCODE = 'check_violation';
+    SELECT h.size, h.quarantine INTO held FROM quorate.chain_head h WHERE h.chain_id = chain;
+    IF held.quarantine IS NOT NULL THEN
+        RAISE EXCEPTION 'chain % is in quarantine %', chain, held.quarantine USING ERRCODE = 'QU003';
     END IF;
-    UPDATE quorate.chain_head h
-    SET epoch = of_epoch, size = finish, chain_hash = new_chain, frontier = new_frontier, sealed_at = new_sealed,
-        term = my_term, quarantine = NULL
-    WHERE h.chain_id = chain AND h.size = start AND h.chain_hash = old_chain
-        AND h.epoch = CASE WHEN resumes IS NULL THEN of_epoch ELSE of_epoch - 1 END
-        AND h.quarantine IS NOT DISTINCT FROM resumes;
-    IF NOT FOUND THEN
-        SELECT h.size, h.quarantine INTO held FROM quorate.chain_head h WHERE h.chain_id = chain;
-        IF held.quarantine IS DISTINCT FROM resumes THEN
-            RAISE EXCEPTION 'chain % is in quarantine %', chain, held.quarantine USING ERRCODE = 'QU003';
-        END IF;
-        RAISE EXCEPTION 'chain % has size %, not %, or another hash', chain, held.size, start USING ERRCODE = 'QU002';
-    END IF;
-    waited := (extract(epoch FROM clock_timestamp() - begun) * 1000000)::bigint;
-    -- Before the ids are there, so that no entry follows one behind it.
-    IF cardinality(links) > 0 AND EXISTS (
-        SELECT FROM unnest(links, link_subjects) AS u(event_id, subject) WHERE NOT EXISTS (
-            SELECT FROM quorate.audit_event_id i WHERE i.event_id = u.event_id AND i.subject = u.subject)
-    ) THEN
-        RAISE EXCEPTION 'an entry follows one that is not recorded' USING ERRCODE = 'QU004';
-    END IF;
-    INSERT INTO quorate.audit_event_id (event_id, chain_id, seq, subject)
-    SELECT u.id, chain, start + u.place - 1, u.subject FROM unnest(ids, subjects) WITH ORDINALITY u(id, subject, place);
-    IF start = 0 OR (finish - 1) / width <> (start - 1) / width THEN
-        -- The next ones too: two ahead of the last entry (audit.md, 10).
-        PERFORM quorate.make_partition(chain, n) FROM generate_series((finish - 1) / width, (finish - 1) / width + 2) n;
-    END IF;
-    INSERT INTO quorate.audit_entry (chain_id, seq, record)
-    SELECT chain, start + u.place - 1, u.record FROM unnest(records) WITH ORDINALITY u(record, place);
+    RAISE EXCEPTION 'chain % has size %, not %, or another hash', chain, held.size, start USING ERRCODE = 'QU002';
+END $$;
+
+-- `seal`, and what comes with its entries: what they are about, tiles that they fill, content. `taken` are rows of the
+-- intake that the batch seals. Captured entries of each of `sources` come with its sequences from first to last.
+-- Further refusals: QU005 a taken row is gone, QU006 a source was further already.
+CREATE FUNCTION quorate.seal_beside(
+    chain text, my_term bigint, of_epoch integer, start bigint, old_chain bytea,
+    new_chain bytea, new_frontier bytea, new_sealed bigint,
+    records bytea[], ids uuid[], subjects uuid[], links uuid[], link_subjects uuid[], resumes bigint,
+    about uuid[], about_seqs bigint[],
+    tile_levels bigint[], tile_numbers bigint[], tile_hashes bytea[], tile_roots bytea[],
+    digests text[], contents bytea[], taken bigint[], sources text[], firsts bigint[], lasts bigint[]
+) RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    waited bigint;
+    gone bigint;
+BEGIN
+    waited := quorate.seal(chain, my_term, of_epoch, start, old_chain, new_chain, new_frontier, new_sealed,
+                           records, ids, subjects, links, link_subjects, resumes);
     IF cardinality(about) > 0 THEN
         INSERT INTO quorate.audit_about (key, chain_id, seq)
         SELECT u.key, chain, u.seq FROM unnest(about, about_seqs) u(key, seq);
@@ -194,8 +229,8 @@ BEGIN
     END IF;
     IF cardinality(taken) > 0 THEN
         DELETE FROM quorate.audit_intake WHERE pos = ANY(taken);
-        GET DIAGNOSTICS start = ROW_COUNT;
-        IF start <> cardinality(taken) THEN
+        GET DIAGNOSTICS gone = ROW_COUNT;
+        IF gone <> cardinality(taken) THEN
             RAISE EXCEPTION 'a row that was taken in is gone' USING ERRCODE = 'QU005';
         END IF;
     END IF;
@@ -206,9 +241,14 @@ REVOKE ALL ON FUNCTION quorate.take_term(text), quorate.held_term() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION quorate.take_term(text), quorate.held_term() TO quorate_sealer;
 DO $$
 DECLARE
-    seal regprocedure := (SELECT oid FROM pg_proc WHERE proname = 'seal' AND pronamespace = 'quorate'::regnamespace);
+    made regprocedure;
 BEGIN
-    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', seal);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO quorate_sealer', seal);
+    FOR made IN SELECT oid FROM pg_proc WHERE pronamespace = 'quorate'::regnamespace AND proname ~ '^(seal|refuse_seal)'
+    LOOP
+        EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', made);
+        IF made::text !~ 'refuse' THEN
+            EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO quorate_sealer', made);
+        END IF;
+    END LOOP;
 END $$;
 RESET ROLE;
