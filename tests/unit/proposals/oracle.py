@@ -5,12 +5,14 @@ It shares no code with the tally. Signatures are taken as good: it is about what
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from quorate.canonical import parse_time
+from quorate import canonical
 from quorate.proposals.decision import Case
 
 Fields = Mapping[str, Any]
+parse_time = cache(canonical.parse_time)
 CHOICES = ("Approve", "Reject", "Abstain", "Veto")
 
 
