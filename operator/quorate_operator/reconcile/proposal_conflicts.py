@@ -9,7 +9,7 @@ from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, 
 from quorate.conflicts.document import PROPOSAL, Conflict, Found, Party
 from quorate.conflicts.effect import is_held, loss
 from quorate.proposals.execution import Postponed
-from quorate.proposals.lifecycle import EventType
+from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
 from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, manifest, pods_governed
 from quorate_operator.reconcile.docket import Docket, Dockets
@@ -51,6 +51,7 @@ async def gather_contested(
         lacks_parent(proposal, around),
         pods_governed(context.view, contract),
         tuple(_missing(docket, context)),
+        await _awaited(gathered, docket, context, dockets),
     )
 
 
@@ -72,6 +73,28 @@ async def _rivals(docket: Docket, context: Context, dockets: Dockets) -> tuple[C
     return tuple(
         candidate(item) for item in found if item is not None and item.fields["type"] != "Emergency" and not _ends(item)
     )
+
+
+async def _awaited(gathered: Gathered, docket: Docket, context: Context, dockets: Dockets) -> tuple[Key, ...]:
+    """Open rivals whose T may lie within the timelock that has just ended: a decision comes two seconds after its T.
+
+    Without this wait it would hang on a moment's delay whether the two contest each other.
+    """
+    life, at = docket.uncontested, gathered.at
+    assert life.decided_at is not None
+    assert life.execute_after is not None
+    if at < life.execute_after or life.execute_after == life.decided_at:
+        return ()
+    found = []
+    for item in gathered.rivals:
+        rival = await dockets.get(context, item["digest"])
+        if rival is None or not rival.life.open or rival.fields["type"] == "Emergency":
+            continue
+        progress = rival.progress(at)
+        second = progress.decision.at if progress.decision is not None else (progress.next_check or 0) - SETTLE_SECONDS
+        if second <= life.execute_after or at < life.execute_after + SETTLE_SECONDS:
+            found.append(Key("GovernanceProposal", item["namespace"], item["name"]))
+    return tuple(found)
 
 
 def _ends(docket: Docket) -> bool:
@@ -116,6 +139,10 @@ def contest(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
         names = ", ".join(f"{item.namespace}/{item.name}" for item in docket.conflicts if item.open)
         message = f"it does not execute before arbitrators have decided conflict {names}"
         return _waits(gathered, docket, Postponed(Reason.CONFLICT, message), now)
+    if contested.awaited:
+        postponed = Postponed(Reason.TIMELOCK, "a rival may have been adopted within the timelock", now + 1)
+        plan = _waits(gathered, docket, postponed, now)
+        return replace(plan, dirty=(*plan.dirty, *contested.awaited))
     if contested.parentless and (life.execute_before is None or now <= life.execute_before):
         parent = docket.constitution.latest.spec["parent"]
         until = None if life.execute_before is None else life.execute_before + 1

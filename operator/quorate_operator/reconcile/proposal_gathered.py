@@ -45,7 +45,8 @@ class Contested:
     """What an adopted proposal meets beside its contract.
 
     `found` are conflicts that were not opened yet, `previous` the last entries of their digests; `parentless`: a clause
-    shared with a parent that is unknown here; `missing` are the objects of open conflicts that are not there.
+    shared with a parent that is unknown here; `missing` are the objects of open conflicts that are not there; `awaited`
+    are open rivals that may yet turn out to be adopted within its timelock.
     """
 
     found: tuple[Found, ...] = ()
@@ -53,6 +54,7 @@ class Contested:
     parentless: bool = False
     pods: int = 0
     missing: tuple[Obj, ...] = ()
+    awaited: tuple[Key, ...] = ()
 
 
 @dataclass(frozen=True)

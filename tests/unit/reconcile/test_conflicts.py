@@ -515,3 +515,21 @@ async def test_a_forged_resolution_is_found(bundle: dict[str, Any], forge: Calla
     report = verify(canonical_bytes(bundle), pinned=Pinned())
     assert report.verdict is Verdict.TAMPERED
     assert not report.applicable
+
+
+@pytest.mark.parametrize(("gap", "conflicts"), [(30, 1), (31, 0)])
+async def test_c2_and_c3_through_the_log(gap: int, conflicts: int) -> None:
+    """C2, C3: T of the second in the last second of the first one's timelock conflicts, a second later it does not."""
+    town = await founded()
+    one, other = propose(town, "a"), propose(town, "b", "m1")
+    await town.settle()
+    for who in NAMES:
+        town.vote(one, who, "Approve")
+    await town.settle(gap)
+    for who in NAMES:
+        town.vote(other, who, "Approve")
+    await town.settle(10)
+    assert len([key for key in town.server.objects if key.kind == "PolicyConflict"]) == conflicts
+    assert town.status(one)["phase"] == ("Conflict" if conflicts else "Executed")
+    assert (town.status(other)["phase"] == "Conflict") == bool(conflicts)
+    assert ("execution" in offline(town)["a"]) == bool(conflicts)
