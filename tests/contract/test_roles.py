@@ -110,7 +110,7 @@ def test_the_queue_takes_no_more_than_a_record_holds(
 ) -> None:
     """What could never be sealed is refused at the only way in, which is for `quorate_app`."""
     statement = (
-        f"CALL quorate.take_in('{chain}', gen_random_uuid(), convert_to(repeat('x', {size}), 'UTF8'), 0,"
+        f"CALL quorate.take_in('{chain}'::bytea, gen_random_uuid(), convert_to(repeat('x', {size}), 'UTF8'), 0,"
         f" convert_to(repeat('x', {mac}), 'UTF8'))"
     )
     assert "at most 65535" in _refused(postgres.dsn(database, "only_app"), statement)

@@ -46,11 +46,12 @@ class Drainer:
 
     Args:
         source: the log.
-        busy: seconds between two looks after something was found.
+        busy: seconds from one look to the next after something was found: what comes meanwhile is sealed together,
+            and waits so long at most.
         idle: the longest time between two looks; the wait doubles from `busy` up to it.
     """
 
-    def __init__(self, source: Source, *, busy: float = 0.02, idle: float = 0.25) -> None:
+    def __init__(self, source: Source, *, busy: float = 0.04, idle: float = 0.25) -> None:
         self.report: Callable[[Mapping[str, Backlog]], None] | None = None
         """Called with the backlog at each look; the hook of the backlog's metrics."""
         self._source = source
@@ -84,8 +85,9 @@ class Drainer:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pause, told = self._busy, ""
+        loop, pause, told = asyncio.get_running_loop(), self._busy, ""
         while not self._stopped:
+            begun = loop.time()
             try:
                 found = await self._look()
                 told = ""
@@ -98,7 +100,9 @@ class Drainer:
                 found, told = False, error.reason
             pause = self._busy if found else min(2 * pause, self._idle)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):  # not wait_for: until Python 3.12 it may swallow a cancellation
+                async with asyncio.timeout_at(
+                    begun + pause
+                ):  # not wait_for: until Python 3.12 it may swallow a cancellation
                     await self._wake.wait()
             self._wake.clear()
 

@@ -18,7 +18,6 @@ from uuid import UUID
 
 import orjson
 import psycopg
-from psycopg.pq import Escaping
 
 from quorate.audit.entry import Draft, parse_timestamp
 from quorate.audit.erasure import Erasable
@@ -77,16 +76,14 @@ def intake_mac(key: bytes, chain: str, intake_at: int, content: bytes) -> bytes:
     return hmac.digest(key, head + content, hashlib.sha256)
 
 
-def _call(connection: Connection, chain: str, item: Item, now: int, mac: bytes) -> bytes:
+def _call(chain: str, item: Item, now: int, mac: bytes) -> str:
     """The call with its arguments in the text: a message with COMMIT behind it has no parameters.
 
-    E'' means the same whatever `standard_conforming_strings` says.
+    In hexadecimal digits, so that nothing is quoted; E'' whatever `standard_conforming_strings` says.
     """
-    if "\0" in chain:  # libpq would end the text there
-        raise Stalled("EntryRefused", f"chain id {chain!r} must hold no NUL")
-    name = Escaping(connection.pgconn).escape_literal(chain.encode(connection.info.encoding))
-    values = f"'{item.entry_id}', E'\\\\x{item.content.hex()}', {now}, E'\\\\x{mac.hex()}'"
-    return b"CALL quorate.take_in(%b, %b)" % (name, values.encode())
+    name, content = chain.encode().hex(), item.content.hex()
+    values = f"E'\\\\x{name}', '{item.entry_id.hex}', E'\\\\x{content}', {now}, E'\\\\x{mac.hex()}'"
+    return f"CALL quorate.take_in({values})"
 
 
 class Intake:
@@ -130,7 +127,7 @@ class Intake:
         Raises:
             Stalled, Conflict, Transient: as `put`; nothing was committed.
         """
-        return await self._take_in(connection, chain, draft, content or {}, b"; COMMIT")
+        return await self._take_in(connection, chain, draft, content or {}, "; COMMIT")
 
     async def _take_in(
         self,
@@ -138,17 +135,17 @@ class Intake:
         chain: str,
         draft: Draft,
         content: Mapping[str, bytes | Erasable],
-        then: bytes = b"",
+        then: str = "",
     ) -> UUID:
         now = self._clock()
         item = item_of(draft)
         check_time(item, now)
-        call = _call(connection, chain, item, now, intake_mac(self._key, chain, now, item.content))
+        call = _call(chain, item, now, intake_mac(self._key, chain, now, item.content))
         try:
             if given := placed([draft], content):
                 await connection.execute(sql.PUT_CONTENT, (list(given), list(given.values())))
             await self._check_age(connection, chain, now)
-            await connection.execute(call + then, prepare=False)
+            await connection.execute(f"{call}{then}".encode(), prepare=False)
         except psycopg.errors.UniqueViolation as error:
             if error.diag.table_name != "audit_intake":  # a deferred constraint of the caller's own, at the commit
                 raise

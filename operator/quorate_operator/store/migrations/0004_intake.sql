@@ -17,11 +17,11 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON quorate.audit_intake
 ALTER TABLE quorate.audit_intake ENABLE ALWAYS TRIGGER unchanged;
 ALTER TABLE quorate.audit_intake ENABLE ALWAYS TRIGGER no_truncate;
 
--- The only way in; nobody chooses `pos`, who could stand before the queue for ever, where nobody looks. The rules are here
+-- The only way in (the chain's id in UTF-8); nobody chooses `pos`, who could stand before the queue for ever, where nobody looks. The rules are here
 -- and not constraints or a trigger of the table: Postgres reads a CHECK's expression anew for each statement, and a row's
 -- trigger costs as much again. The look for the id comes last: an insert that waited for the sealer's DELETE of the same
 -- id goes on once that is committed, and must see it.
-CREATE PROCEDURE quorate.take_in(chain text, entry uuid, bytes bytea, taken_at bigint, mac bytea)
+CREATE PROCEDURE quorate.take_in(chain bytea, entry uuid, bytes bytea, taken_at bigint, mac bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF octet_length(chain) NOT BETWEEN 1 AND 512 OR octet_length(bytes) > 65535 OR octet_length(mac) <> 32 THEN
@@ -29,14 +29,14 @@ BEGIN
             USING ERRCODE = 'check_violation';
     END IF;
     INSERT INTO quorate.audit_intake (chain_id, entry_id, content, intake_at, hmac)
-    VALUES (chain, entry, bytes, taken_at, mac);
+    VALUES (convert_from(chain, 'UTF8'), entry, bytes, taken_at, mac);
     IF EXISTS (SELECT FROM quorate.audit_event_id WHERE event_id = entry) THEN
         RAISE EXCEPTION 'entry % is recorded already', entry
             USING ERRCODE = 'unique_violation', SCHEMA = 'quorate', TABLE = 'audit_intake';
     END IF;
 END $$;
-REVOKE ALL ON PROCEDURE quorate.take_in(text, uuid, bytea, bigint, bytea) FROM PUBLIC;
-GRANT EXECUTE ON PROCEDURE quorate.take_in(text, uuid, bytea, bigint, bytea) TO quorate_app;
+REVOKE ALL ON PROCEDURE quorate.take_in(bytea, uuid, bytea, bigint, bytea) FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE quorate.take_in(bytea, uuid, bytea, bigint, bytea) TO quorate_app;
 
 CREATE TABLE quorate.audit_intake_refused (
     number bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
