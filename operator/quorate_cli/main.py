@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "delegate": ("quorate_cli.delegate", "Let another member vote for you, for some types of proposals."),
     "tally": ("quorate_cli.tally", "Recompute an outcome from documents alone."),
     "proposal": ("quorate_cli.proposal", "List, show and explain proposals; fetch and verify their evidence."),
+    "conflict": ("quorate_cli.conflict", "Show a conflict, raise one, vote on it as its arbitrator."),
     "contract": ("quorate_cli.contract", "Show the contract in force, its history, and what it grants."),
     "mesh": ("quorate_cli.mesh", "Export the topology of the mesh, or draw it."),
     "document": ("quorate_cli.documents", "Check JSON documents of other programs."),

@@ -88,7 +88,7 @@ def make_vote(
         "voter": voter,
         "keyName": key_name,
         "domain": domain,
-        "choice": choice.capitalize(),
+        "choice": choice.title().replace("-", ""),  # as the API writes it: Approve, PartyA
         "sequence": sequence,
         **({} if rationale is None else {"rationale": rationale}),
         "castAt": format_time(now),
