@@ -78,6 +78,7 @@ def show_outcome(result: Obj, *, wide: bool) -> None:
             else None,
             "Sums": ", ".join(f"{name} {value}" for name, value in sums.items()),
             "Quorum made by": result.get("quorumMadeBy"),
+            "Execution": _execution(result),
         }
     )
     print()
@@ -85,6 +86,8 @@ def show_outcome(result: Obj, *, wide: bool) -> None:
     print()
     votes = result.get("votes") or []
     show_table(_VOTES if wide else _VOTES[:6], votes)
+    for conflict in result.get("conflicts") or ():
+        _show_conflict(conflict)
     if result.get("refusedRevisions"):
         print()
         show_table(_REVISIONS, result["refusedRevisions"])
@@ -93,6 +96,26 @@ def show_outcome(result: Obj, *, wide: bool) -> None:
         show_outcome(part, wide=wide)
 
 
+def _execution(result: Obj) -> str | None:
+    """What the conflicts of an adopted proposal mean for it; None where it is party of none."""
+    found = result.get("execution")
+    return None if found is None else ": ".join(filter(None, (found["state"], found["reason"])))
+
+
+def _show_conflict(conflict: Obj) -> None:
+    parties = " against ".join(party["name"] for party in conflict["parties"])
+    ended = f"{conflict['outcome']} ({conflict['reason']})" if conflict["outcome"] else "open"
+    print(f"\nconflict {conflict['name']}, {conflict['cause']}, {conflict['severity']}: {parties}: {ended}")
+    show_table(_SEATS, [{**seat, **level} for level in conflict["levels"] for seat in level["arbitrators"]])
+
+
+_SEATS: list[Column] = [
+    ("level", lambda row: row["level"]),
+    ("arbitrator", lambda row: row["nodeId"]),
+    ("domain", lambda row: row["domain"]),
+    ("choice", lambda row: row.get("choice")),
+    ("ended with", lambda row: row["result"]),
+]
 _TESTS: list[Column] = [
     ("test", lambda row: row["name"]),
     ("left", lambda row: row["left"]),

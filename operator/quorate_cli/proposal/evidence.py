@@ -149,6 +149,7 @@ def _report(report: "Report", output: Format) -> None:
                 for level, item in findings]  # fmt: skip
         head = {"verdict": report.verdict.value, "digest": report.digest, "proposalDigest": report.proposal_digest}
         tail = {"outcome": report.outcome, "reason": report.reason, "anchored": report.anchored}
+        tail |= {} if report.blocked is None else {"blocked": report.blocked}
         emit({**head, **tail, "checked": report.counts, "findings": rows, "notes": report.notes}, output)
         return
     if output is Format.NAME:
