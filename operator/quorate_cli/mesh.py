@@ -115,8 +115,9 @@ def live_mesh(cluster: Cluster, names: list[str] | None, now: int) -> "Mesh":
 
     wanted = names or _with_revision(cluster)
     revisions = tuple(DomainRevision(name, accepted(cluster, name).spec) for name in sorted(set(wanted)))
-    members = {node for revision in revisions for node in revision.members}
-    nodes = tuple(obj for obj in cluster.list("MeshNode") if not names or obj["spec"]["nodeId"] in members)
+    nodes = tuple(
+        obj for obj in cluster.list("MeshNode") if not names or set(names) & set(obj["spec"].get("trustDomains") or ())
+    )
     return Mesh(revisions, nodes, _last_seen(cluster, nodes), _edges(cluster, revisions, now))
 
 

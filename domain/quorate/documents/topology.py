@@ -78,9 +78,8 @@ def export_topology(
             about something else.
     """
     places = _places(mesh.domains)
-    objects = {str(obj["spec"]["nodeId"]): obj for obj in mesh.nodes}
-    strangers = sorted(set(objects) - set(places))
-    connections, dangling = _connections(mesh, places)
+    objects, left_out = _objects(mesh, places)
+    connections, dangling = _connections(mesh, objects)
     nodes = [_node(name, places[name], objects.get(name), mesh, now) for name in sorted(places)]
     document = {
         "nodes": nodes,
@@ -97,8 +96,7 @@ def export_topology(
     made |= {"topology_id": document_id(digest), "topology_hash": hex_of_digest(digest)}
     if attestation is not None:
         made["attestation"] = _attestation(attestation, digest)
-    notes = [f"node {name} is a member of no domain here and left out" for name in strangers]
-    return Topology(validate(DocumentKind.MESH_TOPOLOGY, made), (*notes, *dangling))
+    return Topology(validate(DocumentKind.MESH_TOPOLOGY, made), (*left_out, *dangling))
 
 
 def topology_digest(document: Mapping[str, Any]) -> str:
@@ -141,6 +139,22 @@ def _places(domains: Iterable[DomainRevision]) -> dict[str, list[Place]]:
     return found
 
 
+def _objects(mesh: Mesh, places: Mapping[str, Any]) -> tuple[dict[str, Obj], list[str]]:
+    """The MeshNode of each member, of those that take part in one of the domains; and which are left out."""
+    domains = {domain.name for domain in mesh.domains}
+    found: dict[str, Obj] = {}
+    notes = []
+    for obj in sorted(mesh.nodes, key=lambda item: str(item["metadata"]["name"])):
+        name, node_id = obj["metadata"]["name"], str(obj["spec"]["nodeId"])
+        if node_id not in places or not domains & set(obj["spec"].get("trustDomains") or ()):
+            notes.append(f"MeshNode {name}: is no member of a domain that is shown; left out")
+        elif node_id in found:
+            notes.append(f"MeshNode {name}: {found[node_id]['metadata']['name']} has the same nodeId; left out")
+        else:
+            found[node_id] = obj
+    return found, notes
+
+
 def _node(name: str, places: Sequence[Place], obj: Obj | None, mesh: Mesh, now: int) -> dict[str, Any]:
     spec = {} if obj is None else obj["spec"]
     roles = [role for role in STRONGEST if any(member.role == role for _, member in places)]
@@ -172,16 +186,15 @@ def _status(places: Sequence[Place], obj: Obj | None) -> str:
     return "pending" if identity is None or identity.get("reason") in _WAITING else "inactive"
 
 
-def _connections(mesh: Mesh, places: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+def _connections(mesh: Mesh, objects: Mapping[str, Obj]) -> tuple[list[dict[str, Any]], list[str]]:
     """The connections between members, with the direct trust of source in target; and what points nowhere."""
-    names = {str(obj["metadata"]["name"]): str(obj["spec"]["nodeId"]) for obj in mesh.nodes}
+    names = {str(obj["metadata"]["name"]): node_id for node_id, obj in objects.items()}
     edges = {(edge.attester, edge.subject): edge for edge in mesh.edges}
     found, notes = [], []
-    for obj in mesh.nodes:
-        source = str(obj["spec"]["nodeId"])
-        for item in obj["spec"].get("connections") or () if source in places else ():
+    for source, obj in objects.items():
+        for item in obj["spec"].get("connections") or ():
             target = names.get(item["node"])
-            if target is None or target not in places:
+            if target is None:
                 notes.append(f"connection of {obj['metadata']['name']} to {item['node']}: no such member; left out")
                 continue
             edge = edges.get((source, target))

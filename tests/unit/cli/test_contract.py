@@ -118,8 +118,13 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> OneDict:
         made.put("Vote", key, vote, status={"conditions": [counted]})
     alive = [{"type": kind, "status": "True", "reason": "Ready"} for kind in ("IdentityVerified", "Heartbeating")]
     connections = [{"node": "edge", "type": "Direct"}]
-    made.put("MeshNode", "hub", {"nodeId": node("hub"), "connections": connections}, status={"conditions": alive})
-    made.put("MeshNode", "edge", {"nodeId": node("edge")})
+    made.put(
+        "MeshNode",
+        "hub",
+        {"nodeId": node("hub"), "trustDomains": ["fleet"], "connections": connections},
+        status={"conditions": alive},
+    )
+    made.put("MeshNode", "edge", {"nodeId": node("edge"), "trustDomains": ["fleet"]})
     return made
 
 

@@ -108,7 +108,8 @@ def test_complete_document() -> None:
         ((mesh_node("a", "BadSignature"),), "inactive"),
         ((mesh_node("a", "NotAMember"),), "inactive"),
         ((mesh_node("a", suspended=True),), "suspended"),
-        (({"metadata": {"name": "a"}, "spec": {"nodeId": A}},), "pending"),
+        (({"metadata": {"name": "a"}, "spec": {"nodeId": A, "trustDomains": ["fleet"]}},), "pending"),
+        ((mesh_node("a", trustDomains=["other"]),), "pending"),
     ],
 )
 def test_status(nodes: tuple[dict[str, Any], ...], status: str) -> None:
@@ -124,6 +125,14 @@ def test_health(alive: str, overall: str) -> None:
     """Fewer than half of the nodes active is critical; a suspended node is never healthy."""
     document = export_topology(mesh(*(mesh_node(name) for name in alive)), now=NOW).document
     assert document["health_status"]["overall_status"] == overall
+
+
+def test_two_objects_of_one_node_are_told() -> None:
+    """The first by name stands for the node, and the other is said to be left out."""
+    twin = {**mesh_node("a", "BadSignature"), "metadata": {"name": "another"}}
+    made = export_topology(mesh(mesh_node("a"), twin), now=NOW)
+    assert made.notes == ("MeshNode node-a: another has the same nodeId; left out",)
+    assert next(item for item in made.document["nodes"] if item["node_id"] == A)["status"] == "inactive"
 
 
 def test_a_member_of_two_domains_stands_once() -> None:
