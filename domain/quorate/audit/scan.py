@@ -7,20 +7,44 @@ of 256 entries at a time, and compares whole columns of it: in Python that takes
 import struct
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
-from typing import Protocol
+from itertools import accumulate, repeat
+from operator import itemgetter, sub
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from quorate.audit.entry import DOMAIN_TAG, parse_timestamp
 from quorate.audit.growth import perfect_subtrees
-from quorate.audit.merkle import HASH_BYTES, TILE_WIDTH
-from quorate.audit.record import CHAIN_TAG, HEADER, MAX_RECORD_BYTES, VERSION, Record, RecordError
+from quorate.audit.merkle import TILE_WIDTH
+from quorate.audit.record import CHAIN_TAG, MAX_RECORD_BYTES, Record, RecordError, record_prefix
 from quorate.audit.rules import FaultError, check_bytes
 from quorate.audit.segment import Segment, Subtree
 from quorate.audit.shape import Shapes
 
-Block = tuple[Sequence[bytes], bytes | None, bytes | None]
-"""The records from one multiple of 256 to the next, the stored tile over them, and the root stored beside it."""
-_TAG = DOMAIN_TAG.encode()
+if TYPE_CHECKING:
+    from hashlib import _Hash as HASH
+
 _MAX_SECONDS = 100_000
+# States to go on from: every entry is hashed behind one of these.
+_CONTENT, _LEAF, _LINK = sha256(DOMAIN_TAG.encode()), sha256(b"\x00"), sha256(CHAIN_TAG)
+
+
+class Block(NamedTuple):
+    """The records from one multiple of 256 to the next, as pieces of `data`: taking each out would cost too much.
+
+    Record n is data[begins[n]:ends[n]]; what lies between is nothing. With them the stored tile over them, and the root
+    stored beside it.
+    """
+
+    data: bytes
+    begins: Sequence[int]
+    ends: Sequence[int]
+    tile: bytes | None = None
+    root: bytes | None = None
+
+
+def block_of(records: Sequence[bytes], tile: bytes | None = None, root: bytes | None = None) -> Block:
+    """A block of records that lie apart."""
+    ends = list(accumulate(map(len, records)))
+    return Block(b"".join(records), [0, *ends[:-1]], ends, tile, root)
 
 
 class Found(Protocol):
@@ -35,21 +59,31 @@ class Found(Protocol):
         ...
 
 
-def _root(hashes: bytes) -> bytes:
+def _root(hashes: Sequence[bytes]) -> bytes:
     """The root over 256 hashes."""
     sha = sha256
-    while len(hashes) > HASH_BYTES:
-        pairs = range(0, len(hashes), 2 * HASH_BYTES)
-        hashes = b"".join([sha(b"\x01" + hashes[at : at + 2 * HASH_BYTES]).digest() for at in pairs])
-    return hashes
+    while len(hashes) > 1:
+        rest = iter(hashes)
+        hashes = [sha(b"\x01" + left + right).digest() for left, right in zip(rest, rest, strict=True)]
+    return hashes[0]
+
+
+def _hashes(state: "HASH", pieces: Iterable[bytes | memoryview]) -> list[bytes]:
+    """The hash of each piece behind what `state` has hashed."""
+    new, found = state.copy, []
+    for piece in pieces:
+        sha = new()
+        sha.update(piece)
+        found.append(sha.digest())
+    return found
 
 
 class Scanner:
     """Scans segments of one chain; what it learns of the shapes of contents stays for the next one."""
 
     def __init__(self, chain_id: str, found: Found) -> None:
-        name = chain_id.encode()
-        self._prefix = VERSION.to_bytes(1, "big") + len(name).to_bytes(2, "big") + name
+        self._prefix = record_prefix(chain_id)
+        self._header = struct.Struct(f">{len(self._prefix) + 4}s8sq32s32s")  # as HEADER, in the pieces that compare
         self._found = found
         self._shapes = Shapes()
         self._seconds: set[bytes] = set()
@@ -66,19 +100,18 @@ class Scanner:
         self._next, first = start, None
         nodes: list[Subtree] = []
         seen: dict[int, Sequence[Subtree]] = {}
-        for records, tile, root in blocks:
+        for block in blocks:
             base = self._next
             if first is None:
-                first = self._begin(records)
-            leaves = None if first is None else self._leaves(records)
+                first = self._begin(block)
+            leaves = None if first is None else self._leaves(block)
             if leaves is None:
                 return None
             if len(leaves) < TILE_WIDTH:
                 nodes += [(0, leaf) for leaf in leaves]
                 continue
-            hashes = b"".join(leaves)
-            subtree = _root(hashes)
-            if tiles and (tile != hashes or root != subtree):
+            subtree = _root(leaves)
+            if tiles and (block.tile != b"".join(leaves) or block.root != subtree):
                 return None
             nodes.append((8, subtree))
             seen.update({size: perfect_subtrees(leaves[: size - base]) for size in views if base < size < self._next})
@@ -88,35 +121,34 @@ class Scanner:
             start, end, self._epoch, first.previous, self._chain, first.sealed_at, self._sealed, nodes, seen, tiles
         )
 
-    def _begin(self, records: Sequence[bytes]) -> Record | None:
+    def _begin(self, block: Block) -> Record | None:
         """What the first record says of what is before it is taken on trust here."""
         try:
-            first = Record.decode(records[0])
+            first = Record.decode(block.data[block.begins[0] : block.ends[0]])
         except (IndexError, RecordError):
             return None
         self._chain, self._epoch, self._sealed = first.previous, first.epoch, first.sealed_at
         return first
 
-    def _leaves(self, records: Sequence[bytes]) -> list[bytes] | None:
+    def _leaves(self, block: Block) -> list[bytes] | None:
         """The leaf hashes of a block, once each record is fine and follows its predecessor."""
-        count, place = len(records), len(self._prefix) + 4
-        if not 0 < count <= TILE_WIDTH or max(map(len, records)) > MAX_RECORD_BYTES:
+        data, begins, ends = block[:3]
+        count, sizes = len(begins), list(map(sub, ends, begins))
+        if not 0 < count <= TILE_WIDTH or min(sizes) < self._header.size or max(sizes) > MAX_RECORD_BYTES:
             return None
-        if {record[:place] for record in records} != {self._prefix + struct.pack(">I", self._epoch)}:
+        prefixes, sequences, times, links, hashes = zip(
+            *map(self._header.unpack_from, repeat(data), begins), strict=True
+        )
+        if set(prefixes) != {self._prefix + struct.pack(">I", self._epoch)}:
             return None
-        sequences = [record[place : place + 8] for record in records]
         if b"".join(sequences) != struct.pack(f">{count}Q", *range(self._next, self._next + count)):
             return None
-        times = b"".join([record[place + 8 : place + 16] for record in records])
-        if len(times) != 8 * count or not self._advance(struct.unpack(f">{count}q", times)):
+        header, view = self._header.size, memoryview(data)
+        contents = [data[begin + header : end] for begin, end in zip(begins, ends, strict=True)]
+        if not self._advance(times) or list(hashes) != _hashes(_CONTENT, contents):
             return None
-        sha, tag, offset = sha256, _TAG, len(self._prefix) + HEADER.size
-        contents = [record[offset:] for record in records]
-        hashes = [sha(tag + content).digest() for content in contents]
-        if [record[place + 48 : offset] for record in records] != hashes:
-            return None
-        leaves = [sha(b"\x00" + record).digest() for record in records]
-        if [record[place + 16 : place + 48] for record in records] != self._links(leaves):
+        leaves = _hashes(_LEAF, [view[begin:end] for begin, end in zip(begins, ends, strict=True)])
+        if list(links) != self._links(leaves):
             return None
         self._next += count
         return leaves if self._contents(contents, sequences) else None
@@ -128,32 +160,35 @@ class Scanner:
 
     def _links(self, leaves: Sequence[bytes]) -> list[bytes]:
         """The chain hash before each leaf."""
-        sha, tag, chain, before = sha256, CHAIN_TAG, self._chain, []
+        new, chain, before = _LINK.copy, self._chain, []
         for leaf in leaves:
             before.append(chain)
-            chain = sha(tag + chain + leaf).digest()
+            sha = new()
+            sha.update(chain + leaf)
+            chain = sha.digest()
         self._chain = chain
         return before
 
     def _contents(self, contents: Sequence[bytes], sequences: Sequence[bytes]) -> bool:
         """Whether contents are canonical and hold what every entry must."""
-        matches = list(map(self._shapes.first, contents))
-        if None in matches:
-            for at, match in enumerate(matches):
-                if match is None:
-                    matches[at] = self._shapes.match(contents[at])
-                    if matches[at] is None and not self._exactly(contents[at], sequences[at]):
-                        return False
-            sequences = [sequence for sequence, match in zip(sequences, matches, strict=True) if match is not None]
-        values = [match.groups() for match in matches if match is not None]
-        seconds = {groups[-1] for groups in values} - self._seconds
+        values = self._shapes.values(contents)
+        if any(map(itemgetter(-1), values)):
+            pairs = []
+            for content, sequence, found in zip(contents, sequences, values, strict=True):
+                known = self._shapes.match(content) if found[-1] else found
+                if known is not None:
+                    pairs.append((sequence, known))
+                elif not self._exactly(content, sequence):
+                    return False
+            sequences, values = [sequence for sequence, _ in pairs], [found for _, found in pairs]
+        seconds = {found[-2] for found in values} - self._seconds
         if seconds and not all(map(self._is_time, seconds)):
             return False
-        self._found.entries([groups[0] for groups in values], sequences, [groups[-2] for groups in values])
-        if max(map(len, values), default=3) > 3:
-            for sequence, groups in zip(sequences, values, strict=True):
-                if len(groups) > 3:
-                    self._found.names(sequence, groups[-2], groups[1:-2])
+        self._found.entries([found[0] for found in values], sequences, [found[-3] for found in values])
+        if max(map(len, values), default=4) > 4:
+            for sequence, found in zip(sequences, values, strict=True):
+                if len(found) > 4:
+                    self._found.names(sequence, found[-3], found[1:-3])
         return True
 
     def _is_time(self, second: bytes) -> bool:

@@ -6,7 +6,7 @@ shape accepts is not wrong: the exact rules then judge it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quorate.canonical import is_digest
@@ -38,14 +38,26 @@ class _NoShapeError(Exception):
     pass
 
 
-class Shape:
-    """`match(content)` gives None, or a match whose groups are entry id, the digests of about, subject key, second.
+Values = tuple[bytes, ...]
+"""Entry id, the digests of about, subject key, second, and the whole content if it does not have the shape.
 
-    That the id is one, and the second a time, is left to whoever looks it up.
-    """
+That the id is one, and the second a time, is left to whoever looks it up.
+"""
+_OTHER = (b"?",)
+
+
+class Shape:
+    """What contents of one form look like."""
 
     def __init__(self, document: Mapping[str, Any]) -> None:
-        self.match = re.compile(_pattern(document, ())).fullmatch
+        # All contents of a block are looked at in one call, a line each; one of another form is a match as well, so
+        # that they can be counted: a content that holds a line feed makes one more.
+        self._lines = re.compile(b"^(?:" + _pattern(document, ()) + rb"|([^\n]++))$", re.MULTILINE).findall
+
+    def values(self, contents: Sequence[bytes]) -> Sequence[Values]:
+        """The values of each content."""
+        found: list[Values] = self._lines(b"\n".join(contents))
+        return found if len(found) == len(contents) else [_OTHER] * len(contents)
 
 
 def shape_of(document: Mapping[str, Any]) -> Shape | None:
@@ -107,16 +119,20 @@ class Shapes:
 
     def __init__(self) -> None:
         self._known: dict[bytes, list[Shape]] = {}
-        self.first: Callable[[bytes], re.Match[bytes] | None] = re.compile(b"(?!)").fullmatch
+        self._last: Shape | None = None
 
-    def match(self, content: bytes) -> "re.Match[bytes] | None":
-        """The match of a shape that accepts the content; that shape is the one to try first on the next."""
+    def values(self, contents: Sequence[bytes]) -> Sequence[Values]:
+        """The values of contents in the shape that matched last."""
+        return [_OTHER] * len(contents) if self._last is None else self._last.values(contents)
+
+    def match(self, content: bytes) -> Values | None:
+        """The values in a shape that accepts the content; that shape is the one to try first on the next ones."""
         shapes = self._known.get(_event_type(content), [])
         for place, shape in enumerate(shapes):
-            found = shape.match(content)
-            if found is not None:
+            (found,) = shape.values([content])
+            if not found[-1]:
                 shapes.insert(0, shapes.pop(place))
-                self.first = shape.match
+                self._last = shape
                 return found
         return None
 

@@ -11,7 +11,7 @@ from quorate.audit.note import NoteError, UnsignedError, verify_note
 from quorate.audit.proof import BundleError, NotProvenError, examine_bundle, parse_bundle
 from quorate.audit.record import Record
 from quorate.audit.rules import StoredEntry
-from quorate.audit.scan import Block, Scanner
+from quorate.audit.scan import Block, Scanner, block_of
 from quorate.audit.tiles import MAX_BUNDLE_BYTES, Tile, TileError, bundle_at, frontier, partial_tiles, tile_at
 from quorate.audit.verify import ChainReport, ChainVerifier, Fault, Start, StoredTile
 from quorate.audit.witness import witnesses_of
@@ -167,7 +167,7 @@ class _Folder:
         for sequence, record in self._directory.records(start, end, size):
             records.append(record)
             if (sequence + 1) % TILE_WIDTH == 0 or sequence + 1 == end:
-                yield records, None, None
+                yield block_of(records)
                 records = []
 
     def _finish(

@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Generator, Sequence
 from hashlib import sha256
+from itertools import accumulate, repeat
 from typing import Any
 from uuid import UUID
 
@@ -18,12 +19,18 @@ _HEADER_BYTES = len(_SIGNATURE) + 8
 _END = b"\xff\xff"
 _LENGTH = struct.Struct(">i")
 _BLOCKS = sql.SQL("""COPY (
-    SELECT t.hashes, t.root, ARRAY(
-        SELECT e.record FROM quorate.audit_entry e
-        WHERE e.chain_id = {chain} AND e.seq >= greatest(g.n * 256, {start}) AND e.seq < least(g.n * 256 + 256, {end})
-        ORDER BY e.seq)
+    SELECT t.hashes, t.root, r.lengths, r.records
     FROM generate_series({first}::bigint, {last}::bigint) g(n)
-    LEFT JOIN quorate.merkle_tile t ON t.chain_id = {chain} AND t.level = 0 AND t.number = g.n ORDER BY g.n
+    LEFT JOIN quorate.merkle_tile t ON t.chain_id = {chain} AND t.level = 0 AND t.number = g.n
+        AND t.number BETWEEN {first} AND {last}
+    CROSS JOIN LATERAL (
+        SELECT string_agg(int4send(octet_length(e.record)), '') AS lengths, string_agg(e.record, '') AS records
+        FROM (
+            SELECT record FROM quorate.audit_entry
+            WHERE chain_id = {chain} AND seq >= greatest(g.n * 256, {start}) AND seq < least(g.n * 256 + 256, {end})
+            ORDER BY seq
+        ) e
+    ) r ORDER BY g.n
 ) TO STDOUT (FORMAT binary)""")
 _IDS = sql.SQL("""COPY (
     SELECT event_id::text, seq, subject, chain_id FROM quorate.audit_event_id {}
@@ -101,27 +108,16 @@ def blocks(connection: Connection, chain: str, start: int, end: int) -> Generato
     for row in copy_rows(connection, query):
         hashes, place = _field(row, 2)
         root, place = _field(row, place)
-        yield _records(row, place + 4), hashes, root
+        lengths, place = _field(row, place)
+        begin = place + _LENGTH.size
+        ends = list(accumulate(struct.unpack(f">{len(lengths or b'') // 4}i", lengths or b""), initial=begin))
+        yield Block(row, ends[:-1], ends[1:], hashes, root)
 
 
 def _field(row: bytes, place: int) -> tuple[bytes | None, int]:
     (length,) = _LENGTH.unpack_from(row, place)
     place += 4
     return (None, place) if length < 0 else (row[place : place + length], place + length)
-
-
-def _records(row: bytes, place: int) -> Sequence[bytes]:
-    """The elements of a bytea[]: dimensions, flags, type, then length and lower bound; then each with its length."""
-    if not _LENGTH.unpack_from(row, place)[0]:
-        return []
-    length_at, end = _LENGTH.unpack_from, len(row)
-    place += 20
-    found = []
-    while place < end:
-        begin = place + 4
-        place = begin + length_at(row, place)[0]
-        found.append(row[begin:place])
-    return found
 
 
 class IndexTally:
@@ -190,13 +186,10 @@ class Expected:
 
     def entries(self, ids: Sequence[bytes], sequences: Sequence[bytes], keys: Sequence[bytes]) -> None:
         """Port `Found`."""
-        sha, head, (middle, tail) = sha256, self._ids_head, self._tail
-        total = sum(
-            [
-                hash(head + entry + b"\x00\x00\x00\x08" + sequence + middle + sha(key).digest()[:16] + tail)
-                for entry, sequence, key in zip(ids, sequences, keys, strict=True)
-            ]
-        )
+        subjects = [sha.digest()[:16] for sha in map(sha256, keys)]
+        (middle, tail), between = self._tail, b"\x00\x00\x00\x08"
+        rows = zip(repeat(self._ids_head), ids, repeat(between), sequences, repeat(middle), subjects, repeat(tail))
+        total = sum(map(hash, map(b"".join, rows)))
         self._tally.ids[self._chain] = self._tally.ids.get(self._chain, 0) + total
 
     def names(self, sequence: bytes, key: bytes, names: Sequence[bytes]) -> None:

@@ -18,7 +18,7 @@ from quorate.audit.merkle import Frontier
 from quorate.audit.quarantine import RESUMED
 from quorate.audit.record import Record, chain_hash, leaf_hash
 from quorate.audit.rules import NO_ROW
-from quorate.audit.scan import Block, Scanner
+from quorate.audit.scan import Block, Scanner, block_of
 from quorate.audit.segment import Segment
 from quorate.audit.verify import (
     ChainReport,
@@ -83,7 +83,7 @@ def blocks(chain: Chain, start: int, end: int) -> list[Block]:
         last = min((first // 256 + 1) * 256, end)
         tile = tiles.get((0, first // 256))
         held = (None, None) if tile is None else (tile.hashes, tile.root)
-        found.append((chain.records[first:last], *held))
+        found.append(block_of(chain.records[first:last], *held))
         first = last
     return found
 
@@ -404,7 +404,7 @@ def test_the_scan_accepts_nothing_that_the_rules_refuse(place: int, offset: int,
     exact = ChainVerifier(CHAIN)
     fine = all(exact.feed(StoredEntry(number, item)) for number, item in enumerate(changed.records))
     found = Collected()
-    segment = Scanner(CHAIN, found).scan(0, 40, [(changed.records, None, None)])
+    segment = Scanner(CHAIN, found).scan(0, 40, [block_of(changed.records)])
     if segment is None:
         return
     joined = ChainVerifier(CHAIN)
@@ -415,6 +415,55 @@ def test_the_scan_accepts_nothing_that_the_rules_refuse(place: int, offset: int,
     assert {item[0].decode(): item[2].decode() for item in found.ids} == {
         content["entry_id"]: content["payload"]["subject"]["key"] for content in contents
     }
+
+
+PIECES = st.sampled_from([b"", b"\n", b"\n\n", b'"', b"\\", b"\\n", b"}", b'"}', b"\x00", b"\xc3\xbc", b"[]", b"null"])
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    place=st.integers(0, 39), other=st.integers(0, 39), cut=st.integers(0, 600), rest=st.integers(0, 600), piece=PIECES
+)
+def test_the_scan_accepts_no_content_put_together_from_others(
+    place: int, other: int, cut: int, rest: int, piece: bytes
+) -> None:
+    """A content that is the beginning of one, a piece, and the end of another, hashed and chained again: whatever the
+    scan makes of it and of its neighbours, which it looks at together, the rules say the same.
+    """
+    content = PART.decoded[place].content[:cut] + piece + PART.decoded[other].content[rest:]
+    changed = PART.relinked({place: lambda old: replace(old, content=content, entry_hash=content_hash(content))})
+    exact = ChainVerifier(CHAIN)
+    fine = all(exact.feed(StoredEntry(number, item)) for number, item in enumerate(changed.records))
+    segment = Scanner(CHAIN, Collected()).scan(0, 40, [block_of(changed.records)])
+    assert (segment is not None) == fine
+
+
+@pytest.mark.parametrize("length", [0, 1, 50, 93, 94])
+@pytest.mark.parametrize("place", [0, 7, 11])
+def test_the_scan_reads_no_record_beyond_its_end(place: int, length: int) -> None:
+    """A record that is too short for its header, with the rest of it before the next one, is looked at again."""
+    records = list(SMALL.records)
+    whole = b"".join(records)
+    block = block_of(records)
+    ends = [*block.ends]
+    ends[place] = block.begins[place] + length
+    assert Scanner(CHAIN, Collected()).scan(0, 12, [block._replace(data=whole, ends=ends)]) is None
+    assert Scanner(CHAIN, Collected()).scan(0, 12, [block_of(records)]) is not None
+
+
+def test_contents_of_many_shapes_are_scanned_together() -> None:
+    """Entries whose contents differ in form, in any order, also when one form is known for some of them only."""
+    drafts = [
+        replace(draft(number), detail={f"m{number % 5}": number, "text": "a b" * (number % 7)}) for number in range(60)
+    ]
+    chain = build(60, drafts=drafts)
+    scanner = Scanner(CHAIN, found := Collected())
+    for _ in range(3):
+        found.ids.clear()
+        assert scanner.scan(0, 60, [block_of(chain.records)]) is not None
+        assert [item[1] for item in sorted(found.ids, key=lambda item: item[1])] == [
+            number.to_bytes(8, "big") for number in range(60)
+        ]
 
 
 def test_the_scan_accepts_a_whole_chain_and_knows_its_indexes() -> None:
