@@ -226,6 +226,33 @@ def test_a_node_writes_nothing_else(node: Node, admin: Cluster) -> None:
     )
 
 
+def test_privileges_narrow_what_the_own_identity_writes(node: Node, admin: Cluster, namespace: str) -> None:
+    """Without VoteOnProposal a node's identity writes neither Vote nor Delegation; it writes the rest, others all."""
+    path = f"{_GROUPS['quorate.dev/v1alpha1']}/meshnodes/{node.name}"
+
+    def narrow(privileges: list[str] | None) -> None:
+        body = {"spec": {"privileges": privileges}}
+        admin.request("PATCH", path, body=body, content_type="application/merge-patch+json")
+
+    narrow(["ValidateAttestation"])
+    rule = f"MeshNode {node.name} spec.privileges [ValidateAttestation] does not hold VoteOnProposal"
+    deadline = time.monotonic() + 20
+    said = ""
+    while rule not in said and time.monotonic() < deadline:
+        try:
+            node.write(node.vote())
+        except RefusedError as error:
+            said = str(error)
+    assert said.endswith(f"{rule}: its own identity may not write votes")
+    delegation = node.attestation(type="Delegation")
+    assert refusal(node, delegation).endswith(f"{rule}: its own identity may not write attestations")
+    node.write(node.attestation())
+    node.write(node.lease(f"quorate-heartbeat-{uuid.uuid4().hex[:8]}"))
+    assert admin.create(node.vote(namespace=namespace))["spec"]["voter"] == node.node_id
+    narrow(None)
+    eventually(lambda: node.write(node.vote()), refused="does not hold VoteOnProposal")
+
+
 def test_a_node_reads_the_constitution(node: Node) -> None:
     """A node reads domains and their challenges, but no Secret and no other node's namespace."""
     eventually(lambda: node.cluster.list("TrustDomain"), refused="cannot list resource")

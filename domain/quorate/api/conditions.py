@@ -23,6 +23,7 @@ class ConditionType(StrEnum):
     FORKED = "Forked"
     IDENTITY_VERIFIED = "IdentityVerified"
     HEARTBEATING = "Heartbeating"
+    NARROWED = "Narrowed"
     ACCEPTED = "Accepted"
     SPEC_ACCEPTED = "SpecAccepted"
     SUCCEEDED = "Succeeded"
@@ -96,6 +97,9 @@ class Reason(StrEnum):
     HEARTBEATING = "Heartbeating"
     SILENT = "Silent"
     SUSPENDED = "Suspended"
+    NO_DOMAIN = "NoDomain"
+    PRIVILEGES_NARROWED = "PrivilegesNarrowed"
+    PRIVILEGES_OF_ROLE = "PrivilegesOfRole"
     # DynamicContract.
     IN_FORCE = "InForce"
     UNKNOWN_GENESIS = "UnknownGenesis"

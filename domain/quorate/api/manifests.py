@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from quorate.api.registry import API_VERSION, GROUP, KINDS
-from quorate.api.schema import UUID4
+from quorate.api.schema import UUID4, Privilege
 
 Manifest = dict[str, Any]
 
@@ -132,6 +132,12 @@ def _identity_check(resource: str, field: str) -> Manifest:
     }
 
 
+_IS_NODE: Manifest = {
+    "name": "is-node",
+    "expression": f"request.userInfo.username.matches('^system:serviceaccount:{NODE_PREFIX}[^:]*:{NODE_ACCOUNT}$')",
+}
+
+
 def _policy_spec() -> Manifest:
     everything = {"apiVersions": ["*"], "operations": ["CREATE", "UPDATE", "DELETE"]}
     return {
@@ -142,13 +148,7 @@ def _policy_spec() -> Manifest:
                 {"apiGroups": [GROUP], "resources": ["*/*"], "scope": "Cluster", **everything},
             ]
         },
-        "matchConditions": [
-            {
-                "name": "is-node",
-                "expression": "request.userInfo.username.matches("
-                f"'^system:serviceaccount:{NODE_PREFIX}[^:]*:{NODE_ACCOUNT}$')",
-            }
-        ],
+        "matchConditions": [_IS_NODE],
         "variables": [
             # Empty request fields are absent, not empty strings.
             {"name": "where", "expression": "has(request.namespace) ? request.namespace : ''"},
@@ -225,9 +225,51 @@ def _patch_policy() -> Manifest:
     }
 
 
+def _privileges_policy() -> Manifest:
+    """A node's own identity writes no more than its MeshNode's `spec.privileges` leaves it; looked at per MeshNode.
+
+    Signed votes are not voided: whoever else applies one is not matched.
+    """
+    voting = "(request.resource.resource == 'votes' || object.spec.type == 'Delegation')"
+    return {
+        "failurePolicy": "Fail",
+        "paramKind": {"apiVersion": API_VERSION, "kind": "MeshNode"},
+        "matchConstraints": {
+            "resourceRules": [
+                {
+                    "apiGroups": [GROUP],
+                    "apiVersions": ["*"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["votes", "attestations"],
+                }
+            ]
+        },
+        "matchConditions": [_IS_NODE],
+        "variables": [
+            {"name": "own", "expression": "request.userInfo.username.split(':')[2]"},
+            {
+                "name": "needed",
+                "expression": f"{voting} ? '{Privilege.VOTE_ON_PROPOSAL}' : '{Privilege.VALIDATE_ATTESTATION}'",
+            },
+        ],
+        "validations": [
+            {
+                "expression": f"'{NODE_PREFIX}' + params.metadata.name != variables.own || "
+                "!has(params.spec.privileges) || variables.needed in params.spec.privileges",
+                "message": "spec.privileges of the MeshNode does not hold the privilege",
+                "messageExpression": "'MeshNode ' + params.metadata.name + ' spec.privileges [' + "
+                "params.spec.privileges.join(', ') + '] does not hold ' + variables.needed + "
+                "': its own identity may not write ' + request.resource.resource",
+            }
+        ],
+    }
+
+
 def _policy(name: str, spec: Manifest) -> list[Manifest]:
     api = "admissionregistration.k8s.io/v1"
-    binding = {"policyName": name, "validationActions": ["Deny"]}
+    binding: Manifest = {"policyName": name, "validationActions": ["Deny"]}
+    if "paramKind" in spec:
+        binding["paramRef"] = {"selector": {}, "parameterNotFoundAction": "Allow"}
     return [
         _object("ValidatingAdmissionPolicy", name, api=api, spec=spec),
         _object("ValidatingAdmissionPolicyBinding", name, api=api, spec=binding),
@@ -237,9 +279,14 @@ def _policy(name: str, spec: Manifest) -> list[Manifest]:
 def admission() -> list[Manifest]:
     """The ValidatingAdmissionPolicies and their bindings.
 
-    One holds node identities to their own namespace and name, one refuses a patch that lost a null on its way.
+    One holds node identities to their own namespace and name, one to the privileges of their MeshNode, one refuses a
+    patch that lost a null on its way.
     """
-    return [*_policy("quorate-node-identity", _policy_spec()), *_policy("quorate-patch-value", _patch_policy())]
+    return [
+        *_policy("quorate-node-identity", _policy_spec()),
+        *_policy("quorate-node-privileges", _privileges_policy()),
+        *_policy("quorate-patch-value", _patch_policy()),
+    ]
 
 
 def node_namespace(name: str) -> str:

@@ -64,7 +64,7 @@ class MeshNodeSpec(Model):
     suspended: bool | None = None
     """The node takes no part in scheduling and sync; never changes an electorate."""
     privileges: Annotated[list[Privilege], list_of(4, kind="set")] | None = None
-    """Narrows what the operator lets the node's own identity do; never voids a signed vote."""
+    """Narrows what the operator lets the node's own identity do; never voids a signed vote. Absent: as its role."""
 
 
 class NodeDomain(Model):
@@ -99,8 +99,16 @@ class MeshNode(Resource):
     conditions: ClassVar[dict[str, str]] = {
         "IdentityVerified": "a heartbeat was signed by a Machine key that the accepted revision gives to this node",
         "Heartbeating": "the newest heartbeat of each domain is not older than graceSeconds",
+        "Narrowed": "spec.privileges leaves out privileges of the node's role; its own identity may do less",
         "Ready": "the node is verified and heartbeating in each of its domains",
     }
+    notes: ClassVar[tuple[str, ...]] = (
+        (
+            "`privileges` holds the node's own ServiceAccount, by admission: without `VoteOnProposal` it writes neither"
+            " Vote nor Delegation, without `ValidateAttestation` no other Attestation. Heartbeats are always admitted."
+            " What a member signed counts, whoever applies it."
+        ),
+    )
 
     spec: MeshNodeSpec
     """What is wanted."""

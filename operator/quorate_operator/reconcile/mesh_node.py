@@ -10,6 +10,7 @@ from quorate.api.manifests import NODE_ID_LABEL
 from quorate.audit.entry import Draft, Tether
 from quorate.canonical import parse_time
 from quorate.trust.heartbeat import Beat, judge_heartbeat, silent_from
+from quorate.trust.privileges import narrowed
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import HEARTBEAT_LABEL, Key, Obj
 from quorate_operator.reconcile.contract_holders import Holdings
@@ -159,6 +160,8 @@ class MeshNodes:
         """Judge each domain's heartbeat; the node is what the worst of them is."""
         grace = int((gathered.obj["spec"].get("heartbeat") or {}).get("graceSeconds", 180))
         standings = [_standing(place, gathered, grace, now) for place in gathered.places]
+        if not standings:
+            return Plan(status=status_with(gathered.obj, {"domains": []}, _nowhere(), now=now))
         shown = next((item for item in standings if not item.ready), standings[0])
         if shown.reason == Reason.NO_HEARTBEAT and _just_created(gathered.obj, now):
             # The first heartbeat of a node that registers is on its way: one status write instead of two.
@@ -171,6 +174,7 @@ class MeshNodes:
             if place.constitution is not None
             and (node_id := gathered.obj["spec"]["nodeId"]) in place.constitution.latest.members
         ]
+        observations.append(_narrowed(gathered.obj, [item["role"] for item in member]))
         fields: dict[str, Any] = {"domains": member}
         last = entries[-1].entry_id if entries else (gathered.head.entry_id if gathered.head else None)
         if last is not None:
@@ -265,6 +269,21 @@ def _observations(obj: Obj, standings: Sequence[Standing], shown: Standing) -> l
     elif not ready and shown.reason != Reason.SUSPENDED:
         observations.append(observe(ConditionType.RECONCILING, True, shown.reason, shown.message))
     return observations
+
+
+def _nowhere() -> list[Observation]:
+    message = "spec.trustDomains names no domain: the node takes part in none"
+    return [
+        observe(ConditionType.READY, False, Reason.NO_DOMAIN, message),
+        observe(ConditionType.STALLED, True, Reason.NO_DOMAIN, message),
+    ]
+
+
+def _narrowed(obj: Obj, roles: Sequence[str]) -> Observation:
+    """The condition; admission is what holds the node to it (quorate.api.manifests)."""
+    found = narrowed(obj["spec"].get("privileges"), roles)
+    reason = Reason.PRIVILEGES_NARROWED if found.withheld else Reason.PRIVILEGES_OF_ROLE
+    return observe(ConditionType.NARROWED, bool(found.withheld), reason, found.message)
 
 
 _WAITING = frozenset(

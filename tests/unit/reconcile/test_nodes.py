@@ -95,6 +95,27 @@ async def test_suspended_is_verified_but_not_ready(town: Town) -> None:
     assert town.condition(key, "IdentityVerified")[0] == "True"
 
 
+async def test_privileges_are_shown(town: Town) -> None:
+    """Narrowed says what the role allows and spec.privileges leaves out, and what no role of the node has."""
+    whole, part = register(town, "m1"), register(town, "m2", privileges=["ValidateAttestation", "VoteOnProposal"])
+    for who in ("m1", "m2"):
+        town.beat(who, at=int(town.now), challenge=challenge(town))
+    await town.settle()
+    assert town.condition(whole, "Narrowed")[:2] == ("False", "PrivilegesOfRole")
+    status, reason, message = town.condition(part, "Narrowed")
+    assert (status, reason) == ("True", "PrivilegesNarrowed")
+    assert "may not ProposePolicy, OverridePolicy" in message
+    assert town.condition(part, "Ready")[:2] == ("True", "Ready")
+
+
+async def test_a_node_of_no_domain_says_so(town: Town) -> None:
+    """Without trustDomains the node takes part in nothing: NoDomain, and nothing is awaited."""
+    key = town.apply("MeshNode", "lonely", {"nodeId": node("m3")})
+    await town.settle()
+    assert town.condition(key, "Ready")[:2] == ("False", "NoDomain")
+    assert town.condition(key, "Stalled")[0] == "True"
+
+
 async def test_every_domain_of_a_node_counts(town: Town) -> None:
     """A node of two domains is as ready as the worst of them; the other's proof does not stand in."""
     key = register(town, "m1", trustDomains=["fleet", "elsewhere"])
