@@ -5,7 +5,6 @@ annotation, the text of content ConfigMaps: only its digest is kept, as `content
 mutated; a fold replaces them. One asyncio loop owns it: no locks.
 """
 
-import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -16,6 +15,10 @@ from quorate_operator.kube.resources import Key, Obj, key_of
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 Index = Callable[[Obj], Iterable[str]]
+OPEN_PHASES = ("Voting", "EmergencyExecuted")
+"""Phases in which votes may still change the outcome."""
+MAX_RIVALS = 32
+"""Rivals that a proposal's status names."""
 
 
 def _at(*path: str) -> Index:
@@ -32,14 +35,20 @@ def _at(*path: str) -> Index:
     return values
 
 
-def _clause(*phases: str) -> Index:
-    """An index of proposals by what they change, of those whose status has one of these phases."""
+def _open_on(obj: Obj) -> Iterable[str]:
+    """What an open proposal changes."""
+    shown = (obj.get("status") or {}).get("phase") in OPEN_PHASES
+    return (target_key(obj["spec"]["target"]),) if shown else ()
 
-    def values(obj: Obj) -> Iterable[str]:
-        shown = (obj.get("status") or {}).get("phase") in phases
-        return (target_key(obj["spec"]["target"]),) if shown else ()
 
-    return values
+def _rivals(obj: Obj) -> list[str]:
+    """Digests of the rivals that a proposal's warning names."""
+    return [item["digest"] for item in (obj.get("status") or {}).get("conflicts") or () if item.get("digest")]
+
+
+def _unwarned(obj: Obj) -> Iterable[str]:
+    """What an open proposal changes whose warning has room for another rival."""
+    return _open_on(obj) if len(_rivals(obj)) < MAX_RIVALS else ()
 
 
 INDEXES: Mapping[str, Mapping[str, Index]] = {
@@ -50,8 +59,9 @@ INDEXES: Mapping[str, Mapping[str, Index]] = {
         "domains": _at("spec", "domains"),
         "digest": _at("status", "digest"),
         "target": _at("spec", "target", "name"),
-        "open": _clause("Voting", "EmergencyExecuted"),
-        "adopted": _clause("Adopted", "Conflict"),
+        "open": _open_on,
+        "unwarned": _unwarned,
+        "rival": _rivals,
     },
     "PolicyConflict": {"digest": _at("status", "digest"), "domain": _at("spec", "domain")},
     "Vote": {"proposal": _at("spec", "proposal", "digest"), "voter": _at("spec", "voter")},
@@ -157,9 +167,9 @@ class View:
             raise KeyError(f"no index {index!r} on {kind}")
         return sorted(self._indexes[kind, index].get(value, ()))
 
-    def first(self, kind: str, index: str, value: str, count: int) -> list[Key]:
-        """The first `count` of `by`, in the same order; cheaper where there are many."""
-        return heapq.nsmallest(count, self._indexes[kind, index].get(value, ()))
+    def each(self, kind: str, index: str, value: str) -> Iterator[Key]:
+        """The keys of `by` in no order: what is enough where the first few do."""
+        return iter(self._indexes[kind, index].get(value, ()))
 
     def _unindex(self, key: Key, old: Obj | None) -> None:
         if old is None:

@@ -10,9 +10,10 @@ from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.api.tally import Phase
+from quorate.conflicts.detect import target_key
 from quorate.identity.statements import Statement
 from quorate.proposals.lifecycle import Action, due
-from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile import proposal_decision as decision
 from quorate_operator.reconcile import proposal_execution as execution
 from quorate_operator.reconcile import proposal_opening as opening
@@ -46,7 +47,7 @@ class GovernanceProposals:
             "Vote": _of_vote,
             "TrustDomain": self._of_changed_domain,
             "DynamicContract": _on_contract,
-            "GovernanceProposal": _rivals_told,
+            "GovernanceProposal": rivals_told,
             "ConfigMap": _of_content,
             "PolicyConflict": _of_conflict,
         }
@@ -201,16 +202,11 @@ def _on_contract(obj: Obj, view: View) -> Sequence[Key]:
     ]
 
 
-def _rivals_told(obj: Obj, view: View) -> Sequence[Key]:
-    """Open proposals on the same clause whose warning does not say yet whether this one is open too."""
-    status, found = obj.get("status") or {}, []
-    for key in view.by("GovernanceProposal", "target", obj["spec"]["target"]["name"]):
-        other = view.get(key)
-        if other is None or not opening.is_open(other) or other["spec"]["target"] != obj["spec"]["target"]:
-            continue
-        told = {item["digest"] for item in other["status"].get("conflicts") or ()}
-        if (status.get("digest") in told) != opening.is_open(obj) and other["metadata"]["uid"] != obj["metadata"][
-            "uid"
-        ]:
-            found.append(key)
-    return found
+def rivals_told(obj: Obj, view: View) -> Sequence[Key]:
+    """Open proposals whose warning lacks this one though it has room, or names it though it is open no more."""
+    own, digest = key_of(obj), (obj.get("status") or {}).get("digest") or ""
+    if not opening.is_open(obj):
+        return [key for key in view.by("GovernanceProposal", "rival", digest) if key != own]
+    told = set(view.by("GovernanceProposal", "rival", digest))
+    keys = view.by("GovernanceProposal", "unwarned", target_key(obj["spec"]["target"]))
+    return [key for key in keys if key != own and key not in told]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from quorate.api.conditions import Reason
@@ -18,18 +19,16 @@ from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
 from quorate.proposals.opening import Opening, Refusal, check_opening
 from quorate.proposals.votes import vote_key
 from quorate.trust.domain import DomainRevision
-from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.docket import Docket, name_topic
 from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.reconcile.proposal_gathered import Gathered
 from quorate_operator.reconcile.proposal_status import unopened
 from quorate_operator.reconcile.protocol import Note, Plan
 from quorate_operator.store.ports import Recorded
-from quorate_operator.view import View
+from quorate_operator.view import MAX_RIVALS, OPEN_PHASES, View
 
 MAX_OPEN = 10
-MAX_RIVALS = 32
-"""Rivals that a status names."""
 RETRY_SECONDS = 5
 
 
@@ -45,19 +44,29 @@ def live_statement(domain: DomainRevision, obj: Obj) -> Statement | None:
 
 def is_open(item: Obj) -> bool:
     """Whether a proposal's status says that its votes may still change the outcome."""
-    return (item.get("status") or {}).get("phase") in ("Voting", "EmergencyExecuted")
+    return (item.get("status") or {}).get("phase") in OPEN_PHASES
 
 
 def rivals(obj: Obj, view: View) -> tuple[Mapping[str, Any], ...]:
-    """Other open proposals on the same clause or section: a warning, never an obstacle (docs/conflicts.md, 1)."""
-    own = Key("GovernanceProposal", obj["metadata"]["namespace"], obj["metadata"]["name"])
-    keys = view.first("GovernanceProposal", "open", target_key(obj["spec"]["target"]), MAX_RIVALS + 1)
-    found = [
-        {"namespace": key.namespace, "name": key.name, "digest": (view.get(key) or {})["status"]["digest"]}
-        for key in keys
-        if key != own
-    ]
-    return tuple(found[:MAX_RIVALS])
+    """Other open proposals on the same clause or section: a warning, never an obstacle (docs/conflicts.md, 1).
+
+    Those that the status names already come first: a warning that is full changes only when one of them is closed.
+    """
+    own = key_of(obj)
+    told = {item["digest"] for item in (obj.get("status") or {}).get("conflicts") or ()}
+    found: dict[Key, Mapping[str, Any]] = {}
+    named = (key for digest in told for key in view.by("GovernanceProposal", "digest", digest))
+    for key in chain(named, view.each("GovernanceProposal", "open", target_key(obj["spec"]["target"]))):
+        if len(found) == MAX_RIVALS:
+            break
+        other = view.get(key)
+        if key != own and other is not None and is_open(other) and _same_target(other, obj):
+            found[key] = {"namespace": key.namespace, "name": key.name, "digest": other["status"]["digest"]}
+    return tuple(found[key] for key in sorted(found))
+
+
+def _same_target(one: Obj, other: Obj) -> bool:
+    return target_key(one["spec"]["target"]) == target_key(other["spec"]["target"])
 
 
 def open_by_proposer(obj: Obj, view: View) -> int:
