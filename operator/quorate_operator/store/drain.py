@@ -100,9 +100,8 @@ class Drainer:
                 found, told = False, error.reason
             pause = self._busy if found else min(2 * pause, self._idle)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(
-                    begun + pause
-                ):  # not wait_for: until Python 3.12 it may swallow a cancellation
+                # Not wait_for: until Python 3.12 it may swallow a cancellation.
+                async with asyncio.timeout_at(begun + pause):
                     await self._wake.wait()
             self._wake.clear()
 
