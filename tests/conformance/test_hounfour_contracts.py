@@ -9,6 +9,7 @@ import pytest
 
 from quorate.canonical import NotCanonicalError, parse_json
 from quorate.contracts.form import ContractRefusedError
+from quorate.contracts.gate import Want, gate
 from quorate.contracts.hounfour import (
     DocumentError,
     check_negotiation,
@@ -18,7 +19,8 @@ from quorate.contracts.hounfour import (
     validity,
 )
 from quorate.contracts.patch import apply_patch
-from quorate.contracts.surfaces import SurfaceError, select_surface
+from quorate.contracts.surfaces import HOUNFOUR as HOUNFOUR_SPELLING
+from quorate.contracts.surfaces import STATES, SurfaceError, Tier, select_surface
 from tests.conformance.vectors import folder, load
 
 HOUNFOUR = folder("hounfour") / "conformance/commons/dynamic-contract"
@@ -98,6 +100,25 @@ def test_selection_fails_closed(document: Any, state: str, capabilities: tuple[s
     """Own fixture (§5): an absent or unknown state or surfaces that shrink give cold, never a higher surface."""
     chosen = select_surface(document, state)
     assert chosen is not None and chosen[1].capabilities == capabilities
+
+
+ORDER = ("inference", "tools", "ensemble", "governance", "byok")
+GRANTED = {"cold": 1, "warming": 2, "established": 3, "authoritative": 5, "hot": 1}
+
+
+@pytest.mark.parametrize("state", GRANTED)
+@pytest.mark.parametrize("capability", ORDER)
+def test_the_gate_on_the_published_contract(state: str, capability: str) -> None:
+    """Published vector 001 (§5): each state is granted its capabilities and no others; an unknown state is cold."""
+    answer = gate(CONTRACT["surfaces"], state, Want(capabilities=(capability,)), HOUNFOUR_SPELLING)
+    assert answer.allowed is (capability in ORDER[: GRANTED[state]])
+
+
+@pytest.mark.parametrize("tier", list(Tier))
+@pytest.mark.parametrize(("state", "held"), zip(STATES, Tier, strict=True))
+def test_the_tiers_of_the_published_contract(state: str, held: Tier, tier: Tier) -> None:
+    """Published vector 001 (§5): restricted, standard, extended, unlimited, in the order of the states."""
+    assert gate(CONTRACT["surfaces"], state, Want(tier=tier), HOUNFOUR_SPELLING).allowed is (tier <= held)
 
 
 @pytest.mark.parametrize("document", [{"warming": {}}, {"cold": {"rateLimitTier": "Infinite"}}, None, []])

@@ -17,6 +17,7 @@ from quorate_cli.sandbox.instance import Sandbox
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "docs/concepts.md",
+    "docs/contracts.md",
     "docs/quarantine.md",
     "docs/cli.md",
     "docs/searching.md",

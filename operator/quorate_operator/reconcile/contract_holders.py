@@ -16,6 +16,9 @@ from quorate_operator.kube.resources import Obj
 from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.view import View
 
+_REMEMBERED = 8192
+"""Verdicts on attestations that are kept; what is forgotten is judged again."""
+
 
 class Holdings:
     """What the newest verified heartbeat of each node says that it holds."""
@@ -57,6 +60,8 @@ class Holdings:
             return False
         name = (obj["metadata"]["uid"], constitution.latest.digest)
         if name not in self._judged:
+            if len(self._judged) >= _REMEMBERED:
+                self._judged.clear()
             recorded = parse_time(obj["metadata"]["creationTimestamp"])
             self._judged[name] = judge_attestation(constitution.latest, spec, recorded=recorded).accepted
         return self._judged[name]
