@@ -126,7 +126,7 @@ class Count:
     def _good(self, record: Ballot | DelegationRecord, holder: str, second: int) -> bool:
         if self._question.stopped(record, holder, second) is not None:
             return False
-        if self._question.history.at(record.recorded) is self._revision:
+        if self._question.history.signing(record.recorded) is self._revision:
             return True  # what was admitted under the revision in force is good in it
         if self._question.good_in(self._revision, record, holder):
             return True
@@ -187,7 +187,7 @@ class Count:
 
     @property
     def outstanding(self) -> tuple[str, ...]:
-        """nodeIds of the electorate without a counted choice, in order."""
+        """NodeIds of the electorate without a counted choice, in order."""
         return tuple(sorted(self._question.members.keys() - self._counted.keys()))
 
     def quorum_made_by(self, rules: Rules, elapsed: int) -> str | None:

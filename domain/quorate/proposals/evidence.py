@@ -221,9 +221,9 @@ def _check_signed(report: Report, bundle: Bundle, histories: Mapping[str, Domain
 def _signature_holds(item: Signed, who: str, bundle: Bundle, histories: Mapping[str, DomainHistory]) -> bool:
     fields = item.statement.fields
     history = histories.get(str(fields.get("domain", bundle.domain)))
-    revision = None if history is None else history.at(item.recorded)
-    if revision is None:
+    if history is None:
         return False
+    revision = history.signing(item.recorded)
     if item.statement.kind == "act" and fields.get("act") != "Withdraw":
         key = revision.admins.get(str(fields.get("by")))
     else:

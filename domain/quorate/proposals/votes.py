@@ -98,12 +98,12 @@ class Question:
         """What the boundary of trustDomain says of a vote or a delegation; None where nothing is crossed."""
         if self.border is None:
             return None
-        key = vote_key(self.history.at(record.recorded), holder, record.key_name)
+        key = vote_key(self.history.signing(record.recorded), holder, record.key_name)
         return self.border.judge(Crossing(holder, None if key is None else key.public_key, record.digest), second)
 
     def good_in(self, revision: DomainRevision | None, record: Record, holder: str) -> bool:
         """Whether the key that was in force at the recorded second is in `revision`, unexpired at that second."""
-        first = self.history.at(record.recorded)
+        first = self.history.signing(record.recorded)
         key = vote_key(revision, holder, record.key_name)
         then = key if first is revision else vote_key(first, holder, record.key_name)
         if then is None or key is None:
@@ -134,7 +134,7 @@ def vote_key(revision: DomainRevision | None, holder: str, name: str) -> MemberK
 
 def judge_key(question: Question, record: Record, holder: str, at: int | None) -> Reason | None:
     """Reasons UnknownKey to KeyExpired (at T), in their order; `at` None leaves out what depends on T."""
-    revision = question.history.at(record.recorded)
+    revision = question.history.signing(record.recorded)
     key = vote_key(revision, holder, record.key_name)
     if key is None:
         return Reason.UNKNOWN_KEY

@@ -256,6 +256,14 @@ class DomainHistory:
         index = bisect_right(self._seconds, second)
         return self.accepted[index - 1].revision if index else None
 
+    def signing(self, second: int) -> DomainRevision:
+        """The revision by whose keys a signature recorded at a second is judged: the one in force.
+
+        Before revision 1 was accepted that is revision 1: nothing before it could have said otherwise, and what git
+        holds may be applied in any order.
+        """
+        return self.at(second) or self.accepted[0].revision
+
     def recorded(self, revision: int) -> int:
         """The second from which revision n is in force."""
         return self._seconds[revision - 1]

@@ -14,7 +14,7 @@ from quorate.api.conditions import ConditionType, Observation, Reason, find_cond
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
 from quorate.audit.quarantine import Quarantine
-from quorate.canonical import NotCanonicalError, format_time, parse_time
+from quorate.canonical import NotCanonicalError, parse_time
 from quorate.identity.statements import Statement, attestation_statement
 from quorate.trust.attestations import Judged, announced_recovery, cancelling_acts, is_expired, judge_attestation
 from quorate.trust.revisions import announcement_verdict, cancellation_verdict
@@ -146,14 +146,7 @@ def _waits(obj: Obj, reason: str, message: str, now: int) -> Plan:
 
 def _judge(obj: Obj, constitution: Constitution) -> Judged:
     recorded = parse_time(obj["metadata"]["creationTimestamp"])
-    revision = constitution.history.at(recorded)
-    if revision is None:
-        message = (
-            f"no revision of {constitution.latest.name} was in force when it was recorded, {format_time(recorded)}"
-        )
-        statement = attestation_statement(constitution.latest.mesh_id, obj["spec"])
-        return Judged(Reason.UNKNOWN_KEY, message, statement)
-    return judge_attestation(revision, obj["spec"], recorded=recorded)
+    return judge_attestation(constitution.history.signing(recorded), obj["spec"], recorded=recorded)
 
 
 def _record(gathered: Gathered, constitution: Constitution, now: int) -> Plan:

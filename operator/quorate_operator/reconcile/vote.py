@@ -206,10 +206,10 @@ def _unknown(gathered: Gathered, now: int) -> Plan:
     """No opened proposal has this digest: wait, unless the named one is open with another digest."""
     obj, named = gathered.obj, gathered.named
     proposal = obj["spec"]["proposal"]
-    if named is None or obj["spec"]["revision"] > named.fields["revision"]:
-        message = f"no opened proposal has the digest {proposal['digest']}; the vote waits for it"
-        return _plain(obj, Reason.UNKNOWN_PROPOSAL, message, now)
     name = f"{proposal['namespace']}/{proposal['name']}"
+    if named is None or obj["spec"]["revision"] > named.fields["revision"]:
+        message = f"no opened proposal has the digest {proposal['digest']}; the vote waits for {name} to open with it"
+        return _plain(obj, Reason.UNKNOWN_PROPOSAL, message, now)
     message = EXPLAIN[Reason.OTHER_PROPOSAL].format(digest=proposal["digest"], name=name, wanted=named.digest)
     if gathered.refused is not None:
         return _refused(obj, gathered.refused, now)
@@ -279,7 +279,7 @@ def _judge(gathered: Gathered, docket: Docket, ballot: Ballot) -> tuple[str | No
 
 def _signature_holds(docket: Docket, ballot: Ballot) -> bool:
     for history in docket.histories.values():
-        key = vote_key(history.at(ballot.recorded), ballot.holder, ballot.key_name)
+        key = vote_key(history.signing(ballot.recorded), ballot.holder, ballot.key_name)
         try:
             if key is not None and ballot.statement.verify(parse_public_key(key.public_key), ballot.signature):
                 return True

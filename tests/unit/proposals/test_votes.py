@@ -1,5 +1,6 @@
 """Which votes and delegations count, and the reason of each that does not."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -251,3 +252,13 @@ def test_early_contradicts_no_completion(casts: list[tuple[int, str, int, int]],
         completed = decide(late.case(), LATER).decision
         assert completed is not None
         assert (completed.outcome == "Adopted") is (decided.outcome == "Adopted")
+
+
+def test_a_vote_from_before_the_constitution_is_judged_by_its_first_revision() -> None:
+    """What git holds may be applied in any order: nothing before revision 1 could have said otherwise."""
+    fleet = Fleet()
+    ballot = fleet.vote("m0", "Approve", at=-50)
+    forged = fleet.vote("m1", "Approve", at=-50, signer="m2.main")
+    case = replace(fleet.case(), histories={"fleet": history((OPENED - 20, constitution(fleet.members, fleet.voting)))})
+    judged = {vote.ballot: str(vote.reason) for vote in decide(case, OPENED + 100).tally.votes}
+    assert (judged[ballot], judged[forged]) == ("Counted", "BadSignature")
