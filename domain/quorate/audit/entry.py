@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from quorate.audit.ids import entry_id, spool_id
 from quorate.canonical import MAX_INTEGER, canonical_bytes, decode_base64, is_digest
 
 DOMAIN_TAG = "loa-commons:audit:QuorateEntry:1.0.0"
+_TAG = DOMAIN_TAG.encode()
 MAX_CONTENT_BYTES = 16 * 1024
 MAX_SOURCE_BYTES = 512
 _EVENT_TYPE = re.compile(r"[a-z]+\.[a-z_]+\.[a-z_]+", re.ASCII)
@@ -49,7 +50,7 @@ def parse_timestamp(text: str) -> int:
 
 def content_hash(content: bytes, domain_tag: str = DOMAIN_TAG) -> bytes:
     """The 32 bytes of SHA-256(domain tag ‖ canonical content), loa-hounfour v8.2.0 §4.2."""
-    return sha256(domain_tag.encode() + content).digest()
+    return sha256((_TAG if domain_tag is DOMAIN_TAG else domain_tag.encode()) + content).digest()
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ class Captured:
         return {"source": self.source, "sourceSeq": self.source_seq, "signature": self.signature}
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Draft:
-    """An entry before it has a place in a chain.
+    """An entry before it has a place in a chain; not changed once made (`frozen` would double what making it costs).
 
     Args of note: `subject_key` and `previous` (the subject's last entry, None for its first) give the id; `subject` is
     {kind, name, namespace?, uid?, generation?}; `about` are digests that the entry concerns besides its subject;
@@ -109,17 +110,29 @@ class Draft:
     detail: Mapping[str, Any] = field(default_factory=dict)
     erasable: Sequence[str] = ()
     captured: Captured | None = None
+    _entry_id: UUID | None = field(default=None, init=False, repr=False, compare=False)
+    _content: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
-    @cached_property
+    @property
     def entry_id(self) -> UUID:
         """The derived id."""
-        if self.captured is not None:
-            return spool_id(self.captured.source, self.captured.source_seq)
-        return entry_id(self.subject_key, self.previous)
+        if self._entry_id is None:
+            captured = self.captured
+            if captured is None:
+                self._entry_id = entry_id(self.subject_key, self.previous)
+            else:
+                self._entry_id = spool_id(captured.source, captured.source_seq)
+        return self._entry_id
 
-    @cached_property
+    @property
     def content(self) -> bytes:
-        """The canonical bytes; EntryRefusedError or NotCanonicalError if the entry may not be logged.
+        """The canonical bytes; EntryRefusedError or NotCanonicalError if the entry may not be logged."""
+        if self._content is None:
+            self._content = self._canonical()
+        return self._content
+
+    def _canonical(self) -> bytes:
+        """The content.
 
         Put together from parts in the order of their names, because each entry passes here: of a document built first
         and canonicalised then, half of the time went into the parts that never change.
@@ -127,36 +140,42 @@ class Draft:
         event_type = str(self.event_type)  # an enum member is not a plain string
         _check_event_type(event_type)
         _check_actor(self.actor_id)
-        content = b"".join(
-            (
-                b"{" if self.actor_id is None else b'{"actor_id":%b,' % canonical_bytes(self.actor_id, "/actor_id", 1),
-                f'"entry_id":"{self.entry_id}","event_type":"{event_type}","payload":{{'.encode(),
-                b",".join(self._payload()),
-                f'}},"timestamp":"{format_timestamp(self.timestamp)}"}}'.encode(),
-            )
+        actor = b"" if self.actor_id is None else _actor(self.actor_id)
+        about = b"[]" if not self.about else _digests("about", self.about)
+        content = b'{%b"entry_id":"%b","event_type":"%b","payload":{"about":%b,%b,"tether":%b},"timestamp":"%b"}' % (
+            actor,
+            str(self.entry_id).encode(),
+            event_type.encode(),
+            about,
+            canonical_bytes(self._middle(), "/payload", 1)[1:-1],
+            _tether(self.tether),
+            format_timestamp(self.timestamp).encode(),
         )
         if len(content) > MAX_CONTENT_BYTES:
             rule = f"the entry is over {MAX_CONTENT_BYTES} bytes: put the bulk in content and name its digest"
             raise EntryRefusedError(rule)
         return content
 
-    def _payload(self) -> list[bytes]:
-        """The members of the payload in the order of their names."""
+    def _middle(self) -> dict[str, Any]:
+        """The members of the payload between `about` and `tether`."""
         subject = {"key": self.subject_key, **{k: v for k, v in self.subject.items() if v is not None}}
         _check_subject(subject)
-        parts = [b'"about":%b' % _digests("about", self.about)]
+        previous = None if self.previous is None else str(self.previous)
+        middle: dict[str, Any] = {"detail": dict(self.detail), "previous": previous, "subject": subject}
         if self.captured is not None:
-            _check_captured(self.captured.document(), self.previous)
-            parts.append(b'"captured":%b' % canonical_bytes(self.captured.document(), "/payload/captured", 2))
-        parts.append(b'"detail":%b' % canonical_bytes(dict(self.detail), "/payload/detail", 2))
+            middle["captured"] = self.captured.document()
+            _check_captured(middle["captured"], previous)
         if self.erasable:
-            parts.append(b'"erasable":%b' % _digests("erasable", self.erasable))
-        parts.append(b'"previous":null' if self.previous is None else f'"previous":"{self.previous}"'.encode())
+            _check_digests("erasable", self.erasable)
+            middle["erasable"] = sorted(set(self.erasable))
         if self.question is not None:
-            parts.append(b'"question":%b' % canonical_bytes(self.question, "/payload/question", 2))
-        parts.append(b'"subject":%b' % canonical_bytes(subject, "/payload/subject", 2))
-        parts.append(b'"tether":%b' % _tether(self.tether))
-        return parts
+            middle["question"] = self.question
+        return middle
+
+
+@lru_cache(maxsize=1024)
+def _actor(actor: str) -> bytes:
+    return b'"actor_id":%b,' % canonical_bytes(actor, "/actor_id", 1)
 
 
 @lru_cache(maxsize=256)
@@ -166,8 +185,6 @@ def _tether(tether: Tether) -> bytes:
 
 
 def _digests(name: str, digests: Sequence[str]) -> bytes:
-    if not digests:
-        return b"[]"
     _check_digests(name, digests)
     return ('["' + '","'.join(sorted(set(digests))) + '"]').encode()
 

@@ -6,7 +6,7 @@ subjects) and takes appends one after another; each is wholly in or wholly out.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from quorate.audit.entry import Draft, content_hash, format_timestamp
@@ -79,7 +79,7 @@ class Head:
 
     def copy(self) -> "Head":
         """Another one, which grows by itself."""
-        return replace(self, frontier=Frontier(self.size, self.frontier.hashes))
+        return Head(self.epoch, self.size, self.chain, Frontier(self.size, self.frontier.hashes), self.sealed_at)
 
 
 def item_of(draft: Draft) -> Item:
@@ -163,6 +163,7 @@ class Batch:
         """First and last sequence of each source."""
         self._chain_id = chain_id
         self._prefix = record_prefix(chain_id)
+        self._longest = MAX_RECORD_BYTES - len(self._prefix) - HEADER.size
         # By number: a UUID's own hash is a call for each look.
         self._recorded = {key.int: found for key, found in (recorded or {}).items()}
         self._pruned = pruned or {}
@@ -179,8 +180,8 @@ class Batch:
             Stalled: `LogBehind`, `EntryRefused`, or `EntryPruned` (recorded once, now in an archive); the batch is as
                 before.
         """
-        existing = [found for item in items if (found := self._recorded.get(item.entry_id.int))]
-        if existing:
+        recorded = self._recorded
+        if existing := [recorded[item.entry_id.int] for item in items if item.entry_id.int in recorded]:
             return existing, False
         for item in items if self._pruned else ():
             if place := self._pruned.get(item.entry_id):
@@ -195,19 +196,21 @@ class Batch:
         come: dict[str, int] = {}
         for item in items:
             if item.captured is None:
-                self._check_link(item, last.get(item.subject_key) or self._subjects.get(item.subject_key))
-                last[item.subject_key] = item.entry_id
+                key = item.subject_key
+                before = last.get(key) or self._subjects.get(key)
+                if item.previous != before:
+                    self._check_link(item, before)
+                last[key] = item.entry_id
             else:
                 self._check_source(*item.captured, come)
             check_time(item, self._now if item.intake is None else item.intake)
-            if len(self._prefix) + HEADER.size + len(item.content) > MAX_RECORD_BYTES:
+            if len(item.content) > self._longest:
                 raise Stalled(
                     "EntryRefused", f"the content has {len(item.content)} bytes: the record would be too long"
                 )
 
     def _check_link(self, item: Item, last: UUID | None) -> None:
-        if item.previous == last:
-            return
+        """Note what an entry says it follows, or refuse it."""
         if self._trusting and last is None and item.previous is not None:
             self.links.append((item.previous, item.subject_key))
             return

@@ -11,9 +11,9 @@ from quorate.audit.record import Record
 from quorate.canonical import parse_json
 
 
-@dataclass(frozen=True)
+@dataclass
 class Recorded:
-    """One sealed entry. `record` is the bytes as stored; all else but `existing` is read from them.
+    """One sealed entry, never changed. `record` is the bytes as stored; all else but `existing` is read from them.
 
     `existing`: it was in the log before this append, so nothing of the append was written.
     """

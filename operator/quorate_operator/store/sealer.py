@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 from uuid import UUID
 
@@ -33,7 +33,7 @@ _PASSING = frozenset({"Conflict", "DatabaseUnavailable"})
 class Pending:
     """One append that waits; `taken` are the rows of the intake that its items came from, each for itself.
 
-    `attempts` are the records that were sent for it so far.
+    `attempts` are the records that were sent for it so far; None: none yet.
     """
 
     items: Sequence[Item]
@@ -41,7 +41,7 @@ class Pending:
     future: asyncio.Future[list[Recorded]]
     taken: Sequence[Waiting] = ()
     outcome: list[Recorded] | OperatorError | None = None
-    attempts: dict[UUID, set[bytes]] = field(default_factory=dict)
+    attempts: dict[UUID, set[bytes]] | None = None
 
     def part(self, rows: Sequence[Waiting]) -> "Pending":
         """The same for some of the rows that were taken in."""
@@ -49,12 +49,15 @@ class Pending:
 
     def tried(self, recorded: Sequence[Recorded]) -> None:
         """Remember what was, or is about to be, sent."""
+        if self.attempts is None:
+            self.attempts = {}
         for item in recorded:
             self.attempts.setdefault(item.entry_id, set()).add(item.record)
 
     def found(self, recorded: Sequence[Recorded]) -> list[Recorded]:
         """Entries that the log held already; ours of an attempt whose outcome was unknown count as written now."""
-        ours = all(item.record in self.attempts.get(item.entry_id, ()) for item in recorded)
+        sent = self.attempts or {}
+        ours = all(item.record in sent.get(item.entry_id, ()) for item in recorded)
         return [replace(item, existing=not ours) for item in recorded]
 
 
@@ -200,7 +203,8 @@ class Sealer:
         """
         silent, middle = Transient("DatabaseUnavailable", "the sealer gave no outcome"), (len(batch) + 1) // 2
         self._settle(batch[:middle], silent)
-        asyncio.get_running_loop().call_soon(self._settle, batch[middle:], silent)
+        if middle < len(batch):
+            asyncio.get_running_loop().call_soon(self._settle, batch[middle:], silent)
 
     def _failed(self, batch: Sequence[Pending], error: OperatorError) -> None:
         self._withdraw()
