@@ -42,19 +42,23 @@ class Edge:
 
 
 class Graph:
-    """The edges that hold at one second, by attester; `edges` are in order of attester and subject."""
+    """The edges that hold at one second. Never changed; one more edge makes another graph that shares the rest.
 
-    def __init__(self, edges: Iterable[Edge]) -> None:
-        found = {(edge.attester, edge.subject): edge for edge in edges if edge.attester != edge.subject}
-        self.edges: Mapping[tuple[str, str], Edge] = dict(sorted(found.items()))
+    Attributes:
+        out: The edges of each attester by subject, subjects in order; none to the attester itself.
+    """
+
+    def __init__(self, edges: Iterable[Edge] = ()) -> None:
+        found: dict[str, list[Edge]] = {}
+        for edge in edges:
+            if edge.attester != edge.subject:
+                found.setdefault(edge.attester, []).append(edge)
+        self.out: Mapping[str, Mapping[str, Edge]] = {name: _by_subject(items) for name, items in found.items()}
 
     @cached_property
-    def out(self) -> Mapping[str, tuple[Edge, ...]]:
-        """The edges of each attester, in order of subject."""
-        found: dict[str, list[Edge]] = {}
-        for edge in self.edges.values():
-            found.setdefault(edge.attester, []).append(edge)
-        return {attester: tuple(edges) for attester, edges in found.items()}
+    def edges(self) -> Mapping[tuple[str, str], Edge]:
+        """(attester, subject) → edge."""
+        return {(edge.attester, edge.subject): edge for row in self.out.values() for edge in row.values()}
 
     @cached_property
     def weights(self) -> Mapping[tuple[str, str], int]:
@@ -63,7 +67,17 @@ class Graph:
 
     def with_edge(self, edge: Edge) -> "Graph":
         """A graph in which this edge is added, or takes the place of the one between the same two."""
-        return Graph([*self.edges.values(), edge])
+        made = Graph()
+        if edge.attester == edge.subject:
+            made.out = self.out
+        else:
+            row = self.out.get(edge.attester, {})
+            made.out = {**self.out, edge.attester: _by_subject([*row.values(), edge])}
+        return made
+
+
+def _by_subject(edges: Iterable[Edge]) -> Mapping[str, Edge]:
+    return dict(sorted({edge.subject: edge for edge in edges}.items()))
 
 
 def about_node(record: AttestationRecord) -> str | None:

@@ -73,6 +73,9 @@ class _Reached:
     before: "_Reached | None"
 
 
+_NONE: Mapping[str, Edge] = {}
+
+
 def step(score: int, weight: int, decay: int) -> int:
     """What is left of a score after one edge."""
     return score * weight // FULL * decay // FULL
@@ -102,17 +105,19 @@ class Scores:
 
 def _search(graph: Graph, source: str, rules: ScoreRules) -> Mapping[str, _Reached]:
     best: dict[str, _Reached] = {}
+    scores: dict[str, int] = {}
+    decay = rules.decay
     frontier: dict[str, _Reached | None] = {source: None}
     for _ in range(rules.length):
         better: dict[str, _Reached] = {}
         for node in sorted(frontier):
             way = frontier[node]
             score = FULL if way is None else way.score
-            for edge in graph.out.get(node, ()):
-                left = step(score, edge.weight, rules.decay)
-                known = better.get(edge.subject) or best.get(edge.subject)
-                if edge.subject != source and left > (0 if known is None else known.score):
-                    better[edge.subject] = _Reached(left, edge, way)
+            for subject, edge in graph.out.get(node, _NONE).items():
+                left = score * edge.weight // FULL * decay // FULL  # `step`, which is too dear to call here
+                if left > scores.get(subject, 0) and subject != source:
+                    scores[subject] = left
+                    better[subject] = _Reached(left, edge, way)
         if not better:
             break
         best |= better
