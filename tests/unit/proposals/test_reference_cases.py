@@ -1,19 +1,37 @@
 """The numbered cases of the governance reference (section 3), adjusted where the design decides otherwise.
 
-Not applicable: 13 and 15 (split and spam votes: one choice per vote), 35 (execution: test_execution), 39 (biasing by
-turnout), 47 (bundles), 51 (merge patches).
+What the design leaves out is a case too: that it is refused (13 split votes, 15 Spam, 39 biasing by turnout, 51 merge
+patches).
 """
 
 from typing import Any
 
 import pytest
 
+from quorate.api.governance_proposal import GovernanceProposalSpec, Phase
+from quorate.api.vote import VoteSpec
+from quorate.contracts.content import Content
+from quorate.contracts.form import ContractRefusedError
+from quorate.contracts.patch import Target, successor
 from quorate.identity.ed25519 import parse_public_key
-from quorate.identity.statements import Statement, pre_authentication_encoding
+from quorate.identity.statements import Statement, pre_authentication_encoding, trust_domain_statement
 from quorate.proposals.decision import decide
+from quorate.proposals.lifecycle import Life, due
 from quorate.proposals.tally import Rules, Sums, quorum_test
-from quorate.trust.form import FormError, check_domain_form
-from tests.unit.proposals.fleet import OPENED, PERIOD, STANDARD, Fleet, constitution, member, node, public, seed
+from quorate.trust.form import FormError, check_domain_form, check_fields
+from quorate.trust.revisions import check_revision
+from tests.unit.proposals.fleet import (
+    OPENED,
+    PERIOD,
+    STANDARD,
+    Fleet,
+    constitution,
+    history,
+    member,
+    node,
+    public,
+    seed,
+)
 from tests.unit.proposals.test_decision import verdict
 
 LATER = OPENED + 10_000_000
@@ -203,3 +221,88 @@ def test_case_53_votes_on_the_old_revision_do_not_count() -> None:
     for index in range(4):
         found.vote(f"m{index}", "Approve", revision=2)
     assert verdict(found) == ("Expired", "QuorumNotReached", PERIOD)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"Approve": 7000, "Abstain": 3000},
+        [{"option": "Approve", "weight": "0.9"}],
+        ["Approve", "Approve"],
+        -1,
+        "Spam",
+        None,
+    ],
+)
+def test_cases_13_and_15_one_choice_of_those_that_there_are(choice: Any) -> None:
+    """Cases 13 and 15: a vote is one whole choice: splits, weights, lists, NaN and Spam are refused by field."""
+    spec = {**fleet().vote_spec("m0", "Approve"), "choice": choice}
+    with pytest.raises(FormError, match=r"^spec\.choice"):
+        check_fields(VoteSpec, spec, "spec")
+    counted = fleet()
+    counted.vote("m1", "Spam")
+    assert [str(vote.reason) for vote in decide(counted.case(), LATER).tally.votes] == ["UnknownChoice"]
+
+
+def test_case_35_a_change_is_all_or_nothing() -> None:
+    """Case 35: where the second operation fails nothing of the first stands, and it is retried in the window only."""
+    content = Content.genesis(
+        {"contractId": node("m0"), "version": "v2026.01.05", "clauses": {"1": {"title": "One", "text": "One."}}}
+    )
+    patch = [{"op": "replace", "path": "/text", "value": "Two."}, {"op": "test", "path": "/title", "value": "Two"}]
+    change = {"baseDigest": content.clause_digest("1"), "patch": patch}
+    before = content.digest
+    with pytest.raises(ContractRefusedError) as refused:
+        successor(content, Target("1"), change, proposal_digest="sha256:" + "0" * 64, executed_at=LATER)
+    assert refused.value.reason == "PatchFailed" and content.digest == before
+    life = Life(Phase.ADOPTED, execute_after=100, execute_before=200)
+    assert [due(life, now).action for now in (99, 100, 200, 201)] == ["Wait", "Execute", "Execute", "Expire"]
+
+
+@pytest.mark.parametrize("rule", ["superMajority", "turnoutBias", "conviction"])
+def test_case_39_no_rule_is_biased_by_turnout(rule: str) -> None:
+    """Case 39: the share needed never depends on how many vote: such a rule is refused by name."""
+    spec = constitution([member("m0")], {"Standard": {**REGIME, rule: True}})
+    with pytest.raises(FormError, match=rf"^spec\.voting\.Standard\.{rule}"):
+        check_domain_form("fleet", {**spec, "signatures": [{"name": "ada", "signature": "A" * 86}]})
+    terms = Rules.of("Standard", REGIME)
+    shares = {quorum_test(terms, Sums(approve=cast, total=210), 0).right for cast in range(0, 211, 30)}
+    assert shares == {3340 * 210}
+
+
+def signed(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    statement = trust_domain_statement(name, spec)
+    names = ("ada", "bob")
+    return {**spec, "signatures": [{"name": item, "signature": statement.sign(seed(item))} for item in names]}
+
+
+def test_case_47_no_revision_goes_back_or_elsewhere() -> None:
+    """Case 47: a lower or equal revision changes nothing, no keys mean no votes, one domain's is not another's."""
+    first = signed("fleet", constitution([member("m0"), member("m1")], {"Standard": REGIME}))
+    bare = [member("m0"), {**member("m1"), "keys": []}]
+    previous = trust_domain_statement("fleet", first).digest
+    second = signed("fleet", {**constitution(bare, {"Standard": REGIME}, revision=2), "previousDigest": previous})
+    chain = history((0, first), (10, second))
+    assert check_revision("fleet", first, chain, pin=None, now=20).unchanged
+    assert check_revision("fleet", second, chain, pin=None, now=20).unchanged
+    rival = signed("fleet", {**constitution(bare, {"Standard": STANDARD}, revision=2), "previousDigest": previous})
+    assert check_revision("fleet", rival, chain, pin=None, now=20).reason == "Fork"
+    other = check_revision("other", second, history((0, first), name="other"), pin=None, now=20)
+    assert not other.accepted and other.reason in ("PreviousMismatch", "Unauthorized")
+    found = Fleet({"Standard": REGIME}, [member("m0"), member("m1")], revised=[(OPENED - 5, bare)])
+    found.vote("m1", "Approve")
+    assert [str(vote.reason) for vote in decide(found.case(), LATER).tally.votes] == ["UnknownKey"]
+
+
+@pytest.mark.parametrize("patch", [{"text": None}, {"text": "x"}, None, [{"text": None}], ["text"]])
+def test_case_51_a_merge_patch_is_no_patch(patch: Any) -> None:
+    """Case 51: a change is RFC 6902 operations; an RFC 7396 document is refused by field, and nothing is guessed."""
+    spec = {**fleet().spec(), "signature": "A" * 86}
+    spec["change"] = {**spec["change"], "patch": patch}
+    content = Content.genesis({"contractId": node("m0"), "version": "v2026.01.05", "clauses": {"1": {"text": "One."}}})
+    change = {"baseDigest": content.clause_digest("1"), "patch": patch}
+    with pytest.raises(ContractRefusedError):
+        successor(content, Target("1"), change, proposal_digest="sha256:" + "0" * 64, executed_at=LATER)
+    if patch is not None:
+        with pytest.raises(FormError, match=r"^spec\.change\.patch"):
+            check_fields(GovernanceProposalSpec, spec, "spec")
