@@ -139,6 +139,11 @@ class Lines:
                 if line.usable:
                     self._idle.append(line)
 
+    @property
+    def idle(self) -> int:
+        """How many connections wait for a call."""
+        return sum(line.usable for line in self._idle)
+
     def _free(self) -> Line | None:
         while self._idle:
             if (line := self._idle.pop()).usable:
