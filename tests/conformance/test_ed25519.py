@@ -1,5 +1,7 @@
 """Ed25519 verification against Wycheproof and C2SP/CCTV, under the rule of docs/adr/0002-strict-ed25519.md."""
 
+from pathlib import Path
+
 import pytest
 
 from quorate.identity.ed25519 import verify
@@ -36,3 +38,11 @@ def test_all_vectors_are_there() -> None:
     """151 cases of Wycheproof; 914 of CCTV, of which the rule accepts 86."""
     accepted = sum(REFUSED.isdisjoint(case["flags"] or ()) for case in CCTV)
     assert (len(WYCHEPROOF), len(CCTV), accepted) == (151, 914, 86)
+
+
+def test_nothing_else_verifies() -> None:
+    """What these vectors are run against is the only code that verifies a signature or reads a foreign public key."""
+    root = Path(__file__).resolve().parents[2]
+    sources = [path for top in ("domain", "operator") for path in (root / top).rglob("*.py")]
+    found = {path.relative_to(root).as_posix() for path in sources if "Ed25519PublicKey" in path.read_text()}
+    assert found == {"domain/quorate/identity/ed25519.py"}
