@@ -21,6 +21,7 @@ from quorate_operator.store.ports import Recorded
 MAX_RAISED = 3
 """Raised conflicts of one member that may be open at a time."""
 RETRY_SECONDS = 5
+_KINDS = (PROPOSAL, "TrustDomain", "DynamicContract")
 _PENDING = frozenset({EventType.OPENED, EventType.DECIDED})
 
 
@@ -32,6 +33,7 @@ class Raised:
         raisings: Attestations of members that name it, in log order.
         parties: The last entry of each party that the log knows, by digest.
         openings: The opening entries of those that are proposals, by digest.
+        contents: Digests of those that are contents of a contract, in force once.
         arbitrated: Whether the pair was arbitrated before.
         open_of: Open raised conflicts by the nodeId of whoever raised this one too.
         last: The last entry about it: a refusal.
@@ -42,6 +44,7 @@ class Raised:
     raisings: tuple[Recorded, ...]
     parties: Mapping[str, Recorded]
     openings: Mapping[str, Recorded]
+    contents: frozenset[str]
     arbitrated: bool
     open_of: Mapping[str, int]
     last: Recorded | None
@@ -64,12 +67,20 @@ async def gather_raised(obj: Obj, conflict: Conflict, constitution: Constitution
         tuple(found),
         {digest: head for digest, head in heads.items() if digest != conflict.digest},
         openings,
+        frozenset([party.digest for party in conflict.parties if await _was_in_force(party, context)]),
         any(item.event_type == ConflictEvent.OPENED for item in await context.log.about(pair_topic(conflict))),
         {node: await _open_of(node, constitution, context) for node in {_attester(item) for item in found}},
         heads.get(conflict.digest),
         sum(pods_governed(context.view, name) for name in _contracts(conflict, context)),
         at,
     )
+
+
+async def _was_in_force(party: Party, context: Context) -> bool:
+    if party.kind != "DynamicContract":
+        return False
+    entries = await context.log.about(party.digest)
+    return any(item.event_type.startswith("governance.contract.") for item in entries)
 
 
 def _attester(entry: Recorded) -> str:
@@ -138,6 +149,10 @@ def _unknown(raised: Raised, conflict: Conflict, constitution: Constitution) -> 
             return f"spec.parties[{index}]: the proposal is of another domain than spec.domain"
         if party.kind == "TrustDomain" and party.digest not in digests:
             return f"spec.parties[{index}].digest {party.digest} is no accepted revision of {constitution.latest.name}"
+        if party.kind == "DynamicContract" and party.digest not in raised.contents:
+            return f"spec.parties[{index}].digest {party.digest} was never in force of a contract"
+        if party.kind not in _KINDS:
+            return f"spec.parties[{index}].kind {party.kind!r} must be one of {', '.join(_KINDS)}"
     if not any(_pending(raised, party) for party in conflict.parties):
         return "spec.parties: none of them is a proposal that has not ended"
     return None

@@ -533,3 +533,60 @@ async def test_c2_and_c3_through_the_log(gap: int, conflicts: int) -> None:
     assert town.status(one)["phase"] == ("Conflict" if conflicts else "Executed")
     assert (town.status(other)["phase"] == "Conflict") == bool(conflicts)
     assert ("execution" in offline(town)["a"]) == bool(conflicts)
+
+
+@pytest.mark.parametrize(
+    ("party", "said"),
+    [
+        ({"kind": "DynamicContract", "name": "rules", "digest": digest_of("nothing")}, "was never in force"),
+        ({"kind": "GovernanceProposal", "namespace": "default", "name": "x", "digest": digest_of(1)}, "was opened"),
+        ({"kind": "TrustDomain", "name": "fleet", "digest": digest_of(2)}, "is no accepted revision"),
+        ({"kind": "Secret", "name": "x", "digest": digest_of(3)}, "must be one of"),
+    ],
+)
+async def test_parties_that_nobody_knows(party: dict[str, Any], said: str) -> None:
+    """A raised conflict names what the log knows, or it waits, and says what it does not know."""
+    town, _, (conflict,) = await raised()
+    spec = {**town.server.objects[conflict]["spec"]}
+    unknown = town.apply("PolicyConflict", "unknown", {**spec, "parties": [spec["parties"][0], party]}, "default")
+    await town.settle()
+    raise_one(town, unknown)
+    await town.settle()
+    assert town.condition(unknown, "Ready")[1] == "UnknownParty"
+    assert said in town.condition(unknown, "Ready")[2]
+
+
+async def test_arbitrators_are_told() -> None:
+    """One notice asks those who sit and have not voted, until the end of the level; once resolved nobody is asked."""
+    town, _, _, conflict = await two_adopted()
+    first = arbitrate(town, conflict, "A")
+    await town.settle()
+    reconciler = next(item for item in town.reconcilers if item.kind == "PolicyConflict")
+    plan = reconciler.decide((await reconciler.gather([conflict], town.context))[conflict], int(town.now))
+    (notice,) = plan.notices or ()
+    status = town.status(conflict)
+    voted = town.server.objects[first[0]]["spec"]["voter"]
+    assert set(notice.waiting_for) == {seat["nodeId"] for seat in status["arbitrators"]} - {voted}
+    assert (notice.digest, format_time(notice.until)) == (status["digest"], status["endsAt"])
+    arbitrate(town, conflict, "-A")
+    await town.settle(3)
+    plan = reconciler.decide((await reconciler.gather([conflict], town.context))[conflict], int(town.now))
+    assert plan.notices == ()
+
+
+async def test_documents_in_any_order_give_one_outcome() -> None:
+    """Conflicts too: reversed, or each document twice, the offline result is the same."""
+    town, _, _, conflict = await two_adopted()
+    arbitrate(town, conflict, "ABA")
+    await town.settle(3)
+    documents = [obj for obj in town.server.objects.values() if obj["kind"] in ("TrustDomain", *_VOTED)]
+    plain = [{key: value for key, value in obj.items() if key != "status"} for obj in documents]
+    at = int(town.now)
+    once = tally_documents(plain, at=at)
+    assert once[0]["conflicts"][0]["outcome"] == "PartyA"
+    assert tally_documents(plain[::-1], at=at) == once
+    doubled = tally_documents(plain + plain, at=at)
+    assert [item["execution"] for item in doubled] == [item["execution"] for item in once]
+
+
+_VOTED = ("GovernanceProposal", "Vote", "PolicyConflict")
