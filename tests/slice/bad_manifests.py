@@ -6,6 +6,7 @@ from tests.slice.refusals import (
     DIGEST,
     REMOVED,
     SIGNATURE,
+    TIME,
     UPPER_CASE,
     Bad,
     at_least,
@@ -151,14 +152,16 @@ CREATED = [
     ),
     Bad("Vote", {"spec.sequence": -1}, at_least("spec.sequence", -1, 0)),
     Bad("Vote", {"spec.sequence": 9007199254740992}, at_most("spec.sequence", 9007199254740992, 9007199254740991)),
+    Bad(
+        "Vote",
+        {"spec.castAt": ["2026-11-21T12:00:00Z"]},
+        'spec.castAt: Invalid value: "array": spec.castAt in body must be of type string: "array"',
+    ),
     Bad("Vote", {"spec.castAt": "2026-11-21T12:00:00.5Z"}, too_long("spec.castAt", 20)),
     Bad(
         "Vote",
         {"spec.castAt": "2026-13-21T12:00:00Z"},
-        (
-            'spec.castAt: Invalid value: "2026-13-21T12:00:00Z": spec.castAt in body must be of type date-time: "'
-            '2026-13-21T12:00:00Z"'
-        ),
+        matches("spec.castAt", "2026-13-21T12:00:00Z", TIME),
     ),
     Bad("Vote", {"spec.signature": SIGNATURE + "=="}, too_long("spec.signature", 86)),
     Bad("Vote", {"spec.proposal.digest": REMOVED}, required("spec.proposal.digest")),
@@ -198,11 +201,7 @@ CREATED = [
     Bad(
         "Attestation",
         {"spec.expiresAt": "tomorrow"},
-        (
-            'spec.expiresAt: Invalid value: "tomorrow": spec.expiresAt in body should match \'^[0-9]{4}-[0-9]{2}-['
-            '0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$\', spec.expiresAt: Invalid value: "tomorrow": spec.expiresAt in '
-            'body must be of type date-time: "tomorrow"'
-        ),
+        matches("spec.expiresAt", "tomorrow", TIME),
     ),
     Bad(
         "DynamicContract",

@@ -10,6 +10,7 @@ REMOVED = object()
 UPPER_CASE = "3F0A1C5E-7B2D-4C89-9E31-5A6B7C8D9E01"
 DIGEST = "sha256:" + "0" * 64
 SIGNATURE = "A" * 86
+TIME = "[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
 ACT = {
     "act": "Stop",
     "proposalDigest": DIGEST,
