@@ -9,6 +9,7 @@ import pytest
 from quorate.canonical import format_time
 from quorate.identity.statements import attestation_statement
 from quorate.proposals.decision import Case, Progress, decide
+from quorate.proposals.documents import tally_documents
 from quorate.proposals.outcome import document
 from quorate.trust.record import AttestationRecord
 from tests.unit.proposals.fleet import (
@@ -23,6 +24,7 @@ from tests.unit.proposals.fleet import (
     node,
     seed,
 )
+from tests.unit.proposals.papers import attestation, proposal, resource, signed_domain
 
 END = OPENED + PERIOD
 PARTNERS = ("p0", "p1", "p2")
@@ -170,3 +172,37 @@ def test_order_never_matters() -> None:
         assert document(decide(case(fleet, *order), END + 2)) == expected
     backwards = replace(case(fleet, *records), ballots=tuple(reversed(fleet.ballots)))
     assert document(decide(backwards, END + 2)) == expected
+
+
+@pytest.mark.parametrize(("trusted", "expected"), [(3, "Adopted"), (1, "Expired")])
+def test_the_offline_tally_judges_the_same(trusted: int, expected: str) -> None:
+    """From documents alone, in any order: TrustDomains, proposal, votes and the attestations of the domain."""
+    fleet = voted()
+    boundary = [{"fromDomain": "partner", "minScoreBasisPoints": 5000, "onViolation": "Deny"}]
+    own = constitution(fleet.members, {"Standard": STANDARD}, boundary=boundary, trust={"maxChainLength": 2})
+    partner = constitution([member(name) for name in PARTNERS], {"Standard": STANDARD})
+    objects = [
+        signed_domain(own, OPENED - 9),
+        signed_domain(partner, OPENED - 9, name="partner"),
+        proposal(fleet.spec(), OPENED),
+        *(
+            resource("Vote", f"v{index}", fleet.vote_spec(name, "Approve", domain=domain), OPENED + 10)
+            for index, (name, domain) in enumerate(
+                [*((f"m{number}", "fleet") for number in range(4)), *((name, "partner") for name in PARTNERS)]
+            )
+        ),
+        *(
+            attestation(
+                "Trust",
+                {"weightBasisPoints": 9000},
+                OPENED + 20,
+                subject={"kind": "MeshNode", "name": node(name)},
+            )
+            for name in PARTNERS[:trusted]
+        ),
+    ]
+    for order in (objects, objects[::-1]):
+        (result,) = tally_documents(order, at=END + 2)
+        assert result["outcome"] == expected
+        denied = [vote for vote in result["domains"]["partner"]["votes"] if vote["reason"] == "BoundaryDenied"]
+        assert len(denied) == 3 - trusted
