@@ -7,7 +7,7 @@ from typing import Any
 from quorate.api.conditions import ConditionType, Observation, Reason, observe
 from quorate.api.policy_conflict import ConflictOutcome, Level
 from quorate.audit.entry import Draft, Tether
-from quorate.canonical import format_time
+from quorate.canonical import NotCanonicalError, format_time
 from quorate.conflicts.arbitration import LevelState, Progress, Step
 from quorate.conflicts.document import Conflict, ConflictEvent
 from quorate.conflicts.record import step_detail
@@ -17,7 +17,7 @@ from quorate.proposals.lifecycle import SETTLE_SECONDS
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.conflict_docket import ConflictDocket, Conflicts
-from quorate_operator.reconcile.conflict_raised import Raised, gather_raised, open_raised, waits
+from quorate_operator.reconcile.conflict_raised import Raised, gather_raised, open_raised, refused, waits
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.proposal_decision import unrecorded_votes
 from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
@@ -68,6 +68,8 @@ class PolicyConflicts:
         if constitution is None:
             return Gathered(obj, at, context.config.node_id, None, None, None)
         conflict = Conflict.of(constitution.latest.mesh_id, obj["spec"])
+        if _fault(conflict) is not None:
+            return Gathered(obj, at, context.config.node_id, constitution, conflict, None)
         docket = await self._conflicts.get(context, conflict.digest)
         gathered = Gathered(obj, at, context.config.node_id, constitution, conflict, docket)
         if docket is None:
@@ -82,17 +84,29 @@ class PolicyConflicts:
         """The next step of the arbitration, or its status."""
         obj, docket = gathered.obj, gathered.docket
         if gathered.constitution is None or gathered.conflict is None:
+            # Without the domain there is no meshId, and so no digest.
             message = f"spec.domain {obj['spec']['domain']!r} has no accepted revision yet"
             return waits(obj, Reason.NO_ACCEPTED_REVISION, message, now)
         if gathered.constitution.latest.home_hub != gathered.node_id:
             message = f"{gathered.constitution.latest.home_hub} decides for this domain"
             return waits(obj, Reason.NOT_HOME_HUB, message, now)
+        if docket is None and gathered.raised is None:
+            return refused(obj, Reason.INVALID, str(_fault(gathered.conflict)), now)
         if docket is None:
             assert gathered.raised is not None
             return open_raised(obj, gathered.raised, gathered.conflict, gathered.constitution, now)
         if gathered.unseen:
             return Plan(dirty=gathered.unseen, wake_at=now + 1)
         return _record(gathered, docket) or _shown(gathered, docket, now)
+
+
+def _fault(conflict: Conflict) -> str | None:
+    """Why the spec is no conflict that anybody could vote on; None: it is one."""
+    try:
+        digest = conflict.digest
+    except NotCanonicalError as error:
+        return f"spec{error}"
+    return None if digest and len(conflict.pair) == len(conflict.parties) else "spec.parties: both have one digest"
 
 
 async def _unseen(docket: ConflictDocket, at: int, context: Context) -> tuple[Key, ...]:

@@ -1,7 +1,7 @@
 """A conflict that a member raises: what it needs before it opens (docs/conflicts.md, "Raised by a member")."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from quorate.api.conditions import ConditionType, Reason, observe
@@ -109,6 +109,15 @@ def waits(obj: Obj, reason: str, message: str, now: int, **fields: object) -> Pl
     observations = [
         observe(ConditionType.READY, False, reason, message),
         observe(ConditionType.RECONCILING, True, reason, message),
+    ]
+    return Plan(status=status_with(obj, fields, observations, now=now))
+
+
+def refused(obj: Obj, reason: str, message: str, now: int, **fields: object) -> Plan:
+    """The status of a conflict that cannot open as it stands."""
+    observations = [
+        observe(ConditionType.READY, False, reason, message),
+        observe(ConditionType.STALLED, True, reason, message),
     ]
     return Plan(status=status_with(obj, fields, observations, now=now))
 
@@ -231,23 +240,12 @@ def _written_wrong(obj: Obj, opening: OpeningOf, constitution: Constitution) -> 
 def _refuse(
     obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, reason: Reason, message: str, now: int
 ) -> Plan:
-    observations = [
-        observe(ConditionType.READY, False, reason, message),
-        observe(ConditionType.STALLED, True, reason, message),
-    ]
-    fields = {"digest": conflict.digest}
     last = raised.last
     if last is not None and last.detail.get("reason") == reason:
-        fields["lastEntry"] = str(last.entry_id)
-        return Plan(status=status_with(obj, fields, observations, now=now))
+        return refused(obj, reason, message, now, digest=conflict.digest, lastEntry=str(last.entry_id))
     draft = _refusal(obj, conflict, constitution, reason, message, raised.at, None if last is None else last.entry_id)
-    fields["lastEntry"] = str(draft.entry_id)
-    return Plan(
-        chain=constitution.chain,
-        entries=(draft,),
-        status=status_with(obj, fields, observations, now=now),
-        events=(Note("Warning", reason, message),),
-    )
+    plan = refused(obj, reason, message, now, digest=conflict.digest, lastEntry=str(draft.entry_id))
+    return replace(plan, chain=constitution.chain, entries=(draft,), events=(Note("Warning", reason, message),))
 
 
 def _refusal(

@@ -590,3 +590,15 @@ async def test_documents_in_any_order_give_one_outcome() -> None:
 
 
 _VOTED = ("GovernanceProposal", "Vote", "PolicyConflict")
+
+
+async def test_one_party_twice_is_no_conflict() -> None:
+    """Both sides with one digest: nobody could say which wins, so it is Invalid and nothing waits for it."""
+    town = await founded()
+    one = propose(town, "a")
+    await adopt(town, one)
+    twice = contested(town, "twice", one, one)
+    await town.settle(40)
+    assert town.condition(twice, "Ready")[:2] == ("False", "Invalid")
+    assert town.status(one)["phase"] == "Executed"
+    assert not town.errors
