@@ -24,6 +24,7 @@ def tally(
     opened: Annotated[
         str | None, typer.Option("--opened", metavar="TIME", help="When the proposal opened; else from its status.")
     ] = None,
+    explained: Annotated[bool, typer.Option("--explain", help="Each rule with its formula, numbers, meaning.")] = False,
     pins: Pins = None,
     output: Output = Format.TABLE,
 ) -> None:
@@ -43,7 +44,17 @@ def tally(
     for place, result in enumerate(results):
         if place:
             print()
-        show_outcome(result, wide=output is Format.WIDE)
+        if explained:
+            _explain(result, wide=output is Format.WIDE)
+        else:
+            show_outcome(result, wide=output is Format.WIDE)
+
+
+def _explain(result: Obj, *, wide: bool) -> None:
+    from quorate_cli.proposal.explain import show  # noqa: PLC0415 - pulls in all of `proposal`
+
+    digest = (result.get("proposal") or {}).get("digest")
+    show({"source": "documents", "proposalDigest": digest, "outcome": result, "acts": [], "delegations": []}, wide=wide)
 
 
 def _time(flag: str, text: str) -> int:

@@ -37,6 +37,8 @@ _AFTER = {
 }
 _FAILED = {
     Reason.STALE_BASE: "the target changed meanwhile: propose the change again on what is in force now",
+    Reason.COMPROMISE: "the arbitrators want a compromise: propose one on what is in force now",
+    Reason.CONFLICT_LOST: f"the arbitrators decided for the other party; {_AGAIN}",
     Reason.WINDOW_CLOSED: f"it was not executed in time; {_AGAIN}",
 }
 

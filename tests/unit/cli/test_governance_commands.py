@@ -248,3 +248,20 @@ def test_a_recovery_is_announced_cancelled_and_completed(quorate: Quorate, fleet
         quorate, fleet, "domain", "recover", "announce", "-r", fleet / "next.yaml", *carrier, *keys(fleet, "ada")
     )
     assert (refused.code, refused.out) == (1, "") and "is no recovery key of TrustDomain fleet" in refused.err
+
+
+def test_an_offline_tally_is_explained(quorate: Quorate, fleet: Path) -> None:
+    """`tally --explain` puts each rule into formula and numbers, and each refused vote into a sentence."""
+    votes = []
+    for choice, who in (("approve", "alice"), ("reject", "eve")):
+        cast = offline(quorate, fleet, "vote", choice, "raise-memory-ceiling", *keys(fleet, who),
+                       documents=("gp.yaml", "td.yaml"))  # fmt: skip
+        votes.append(cast.document)
+    (fleet / "votes.yaml").write_text(to_yaml(votes))
+    files = [part for name in ("td.yaml", "gp.yaml", "votes.yaml") for part in ("-f", fleet / name)]
+    told = quorate("tally", *files, "--opened", "2026-01-01T00:00:00Z", "--at", "2100-01-01T00:00:00Z", "--explain")
+    assert told.code == 0, told.err
+    assert "basis · 10000 ≥ quorum · total, quorumBasisPoints 5000" in told.out
+    assert "0 < 50000000" in told.out and "Expired (QuorumNotReached)" in told.out
+    assert "it was recorded after the end" in told.out
+    assert "its voter is not in the electorate of the opening" in told.out
