@@ -133,7 +133,6 @@ def _show(proposal: Obj) -> None:
             "Decided": status.get("decidedAt"),
             "Executed": status.get("executedAt"),
             "Evidence": status.get("evidenceDigest"),
-            "Outcome document": status.get("outcomeDigest"),
             "Next": next_step(proposal),
         }
     )
