@@ -31,6 +31,7 @@ class Case:
         ballots: Votes, whatever they are about; each gets a reason.
         delegations: Delegations of the domains.
         attestations: Those made under trustDomain that its boundaries ask about, where other domains vote too.
+        borders: What is known of them already, by domain; a case made later of the same proposal may share it.
         acts: Endorsements, stops and withdrawals.
         executed: The second of the executing entry, if there is one.
         superseded: The second of the entry of a valid amendment, if there is one.
@@ -45,7 +46,7 @@ class Case:
     executed: int | None = None
     superseded: int | None = None
     attestations: Sequence[AttestationRecord] = ()
-    _borders: dict[tuple[str, int, int], Border] = field(default_factory=dict, repr=False, compare=False)
+    borders: dict[str, Border] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -76,10 +77,10 @@ class Case:
         """What trustDomain asks of the votes of another domain; None for its own, or while it has no boundary."""
         if name == self.domain or not has_boundary(self.history):
             return None
-        key = (name, len(self.history.accepted), len(self.attestations))
-        if key not in self._borders:
-            self._borders[key] = Border(self.history, name, self.attestations)
-        return self._borders[key]
+        border = self.borders.get(name)
+        if border is None or not border.covers(self.history, self.attestations):
+            border = self.borders[name] = Border(self.history, name, self.attestations, border)
+        return border
 
     def until(self, second: int) -> "Case":
         """Only what was recorded ≤ `second`."""

@@ -26,6 +26,7 @@ REASONS: Mapping[str, Reason] = {
 }
 PASSING = frozenset({Reason.BOUNDARY_MET, Reason.BOUNDARY_RELEASED, Reason.BOUNDARY_WARNED})
 """What lets a crossing count."""
+_BEFORE = -(2**63)
 
 
 @dataclass(frozen=True)
@@ -127,15 +128,36 @@ class Border:
         receiver: Accepted revisions of the domain in which a crossing takes effect.
         from_domain: Name of the domain under which it was signed.
         records: Attestations made under the receiver; in any order, other domains' are passed over.
+        earlier: The same border when less was recorded: what it knows of the seconds before that is taken over.
     """
 
-    def __init__(self, receiver: DomainHistory, from_domain: str, records: Iterable[AttestationRecord]) -> None:
+    def __init__(
+        self,
+        receiver: DomainHistory,
+        from_domain: str,
+        records: Iterable[AttestationRecord],
+        earlier: "Border | None" = None,
+    ) -> None:
         self.receiver, self.from_domain = receiver, from_domain
+        self.known = frozenset(records)
         self._records: dict[str, list[AttestationRecord]] = {}
-        for record in records:
+        for record in self.known:
             self._records.setdefault(record.type, []).append(record)
         self._seconds = sorted(self._changes())
-        self._states: dict[int, _State] = {}
+        self.states: dict[int, _State] = {} if earlier is None else self._taken_over(earlier)
+
+    def _taken_over(self, earlier: "Border") -> "dict[int, _State]":
+        before, now = earlier.receiver.accepted, self.receiver.accepted
+        if not earlier.known <= self.known or len(before) > len(now):
+            return {}
+        added = [record.recorded for record in self.known - earlier.known]
+        added += [self.receiver.recorded(number) for number in range(len(before) + 1, len(now) + 1)]
+        first = min(added, default=None)
+        return {start: state for start, state in earlier.states.items() if first is None or start < first}
+
+    def covers(self, receiver: DomainHistory, records: Sequence[AttestationRecord]) -> bool:
+        """Whether it was made of just these revisions and records; both only ever grow."""
+        return (len(receiver.accepted), len(records)) == (len(self.receiver.accepted), len(self.known))
 
     def _changes(self) -> set[int]:
         found = {self.receiver.recorded(number) for number in range(1, len(self.receiver.accepted) + 1)}
@@ -155,9 +177,10 @@ class Border:
     def judge(self, crossing: Crossing, second: int) -> Verdict:
         """What becomes of a crossing at a second (docs/trust.md, "Verdict")."""
         epoch = self.epoch(second)
-        if epoch not in self._states:
-            self._states[epoch] = _State(self.receiver, self.from_domain, self._records, second)
-        return self._states[epoch].judge(crossing)
+        start = self._seconds[epoch - 1] if epoch else _BEFORE
+        if start not in self.states:
+            self.states[start] = _State(self.receiver, self.from_domain, self._records, second)
+        return self.states[start].judge(crossing)
 
 
 class _State:

@@ -22,6 +22,7 @@ from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.reconcile.attestation_crossing import Into, affected, gather_crossings, told_of
 from quorate_operator.reconcile.crossing import (
+    AskedRecords,
     attestation_topic,
     crossing_condition,
     crossing_entry,
@@ -61,7 +62,7 @@ class Attestations:
     kind = "Attestation"
 
     def __init__(self, domains: Domains) -> None:
-        self._domains = domains
+        self._domains, self._kept = domains, AskedRecords()
         self.relations: Mapping[str, Relation] = {"TrustDomain": _waiting, "DynamicContract": told_of}
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
@@ -71,7 +72,7 @@ class Attestations:
         subjects = {key: _subjects(obj, constitutions.get(obj["spec"]["domain"])) for key, obj in objects.items()}
         heads = await context.log.heads(sorted({name for pair in subjects.values() for name in pair if name}))
         crossings = await gather_crossings(
-            objects, {key: pair[0] for key, pair in subjects.items()}, self._domains, context
+            objects, {key: pair[0] for key, pair in subjects.items()}, self._domains, self._kept, context
         )
         resumes = any(obj["spec"]["type"] == AttestationType.RESUME for obj in objects.values())
         quarantines = await context.log.quarantines() if resumes else []

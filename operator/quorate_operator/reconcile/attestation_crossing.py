@@ -3,17 +3,14 @@
 It is recorded in the chain of its own domain; what the other domain's boundary says of it, in that one's.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quorate.api.attestation import AttestationType
-from quorate.canonical import parse_time
-from quorate.identity.statements import Statement
 from quorate.trust.boundary import Border, Crossing, Verdict, has_boundary
 from quorate.trust.edges import purpose_of
-from quorate.trust.record import AttestationRecord
 from quorate_operator.kube.resources import Key, Obj
-from quorate_operator.reconcile.crossing import asked_about, asked_kinds, crossing_subject
+from quorate_operator.reconcile.crossing import AskedRecords, asked_about, asked_kinds, crossing_subject
 from quorate_operator.reconcile.docket import ATTESTED
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.protocol import Context
@@ -55,7 +52,7 @@ def domain_of_subject(obj: Obj, view: View) -> str | None:
 
 
 async def gather_crossings(
-    objects: Mapping[Key, Obj], digests: Mapping[Key, str], domains: Domains, context: Context
+    objects: Mapping[Key, Obj], digests: Mapping[Key, str], domains: Domains, kept: AskedRecords, context: Context
 ) -> dict[Key, Into]:
     """Where each attestation crosses into a domain that this operator decides for and that has boundaries."""
     targets = {
@@ -72,7 +69,10 @@ async def gather_crossings(
         for name, item in (await domains.get(context, set(targets.values()))).items()
         if item.latest.home_hub == context.config.node_id and has_boundary(item.history)
     }
-    records = {name: _records(await asked_about(context, item)) for name, item in constitutions.items()}
+    records = {
+        name: [kept.of(entry) for entry in await asked_about(context, item) if entry.event_type == ATTESTED]
+        for name, item in constitutions.items()
+    }
     subjects = {
         key: crossing_subject(constitutions[name].chain, digests[key])
         for key, name in targets.items()
@@ -87,18 +87,6 @@ async def gather_crossings(
             borders[name, own] = Border(constitutions[name].history, own, records[name])
         found[key] = Into(constitutions[name], borders[name, own], heads.get(subject))
     return found
-
-
-def _records(entries: Iterable[Recorded]) -> list[AttestationRecord]:
-    return [
-        AttestationRecord(
-            Statement("attestation", item.detail["statement"]),
-            item.detail["signature"],
-            parse_time(item.detail["recordedAt"]),
-        )
-        for item in entries
-        if item.event_type == ATTESTED
-    ]
 
 
 def affected(obj: Obj, constitution: Constitution, view: View) -> tuple[Key, ...]:

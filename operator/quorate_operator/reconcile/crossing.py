@@ -5,13 +5,16 @@ history, beside condition and Event.
 """
 
 from collections.abc import Mapping
+from uuid import UUID
 
 from quorate.api.attestation import AttestationType
 from quorate.api.conditions import ConditionType, Observation, Reason, observe
 from quorate.audit.entry import Draft, Tether
-from quorate.canonical import digest_of
+from quorate.canonical import digest_of, parse_time
+from quorate.identity.statements import Statement
 from quorate.trust.boundary import Verdict, has_boundary, required_types
 from quorate.trust.domain import DomainHistory
+from quorate.trust.record import AttestationRecord
 from quorate_operator.kube.resources import Obj
 from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.reconcile.protocol import Context, Note
@@ -42,6 +45,20 @@ async def asked_about(context: Context, constitution: Constitution) -> tuple[Rec
     for kind in kinds:
         found += await context.log.about(attestation_topic(kind, constitution.chain))
     return tuple(found)
+
+
+class AskedRecords:
+    """Attestations by the id of their entry: an entry never changes, so each signature is verified once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[UUID, AttestationRecord] = {}
+
+    def of(self, entry: Recorded) -> AttestationRecord:
+        """The attestation that an entry accepted."""
+        if entry.entry_id not in self._kept:
+            statement, recorded = Statement("attestation", entry.detail["statement"]), entry.detail["recordedAt"]
+            self._kept[entry.entry_id] = AttestationRecord(statement, entry.detail["signature"], parse_time(recorded))
+        return self._kept[entry.entry_id]
 
 
 def asked_kinds(history: DomainHistory) -> frozenset[str]:

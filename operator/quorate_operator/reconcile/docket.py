@@ -21,10 +21,10 @@ from quorate.proposals.decision import Case, Progress, decide
 from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.lifecycle import EventType, Life, Step, Timing, derive
 from quorate.proposals.votes import Ballot
+from quorate.trust.boundary import Border
 from quorate.trust.domain import DomainHistory
-from quorate.trust.record import AttestationRecord
 from quorate_operator.errors import Stalled
-from quorate_operator.reconcile.crossing import asked_about, attestation_topic
+from quorate_operator.reconcile.crossing import AskedRecords, asked_about, attestation_topic
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.ports import Recorded
@@ -63,6 +63,9 @@ class Docket:
     delegations: tuple[Recorded, ...] = ()
     attestations: tuple[Recorded, ...] = ()
     """Entries that decide whose votes of other domains count; none where no other domain votes, or nothing is asked."""
+    records: AskedRecords = field(default_factory=AskedRecords)
+    borders: dict[str, Border] = field(default_factory=dict)
+    """What boundaries said so far, taken over from docket to docket."""
     ballots: Mapping[str, Ballot] = field(default_factory=dict)
     """Votes by the id of their entry, refused ones too: the tally gives each its reason again."""
 
@@ -165,7 +168,8 @@ class Docket:
             self.acts,
             executed=None if executed is None else executed.timestamp // 1_000_000,
             superseded=None if superseded is None else superseded.timestamp // 1_000_000,
-            attestations=tuple(_attestation(item) for item in self.asked(decided)),
+            attestations=tuple(self.records.of(item) for item in self.asked(decided)),
+            borders=self.borders,
         )
 
     def asked(self, decided: Recorded | None) -> tuple[Recorded, ...]:
@@ -204,9 +208,20 @@ class Docket:
 
     @cached_property
     def conflicts(self) -> tuple[Held, ...]:
-        """The conflicts that were opened against it (docs/conflicts.md)."""
+        """The conflicts that were opened against it (docs/conflicts.md), as they stood when it ended.
+
+        What comes later is no part of its evidence: that never changes after the execution.
+        """
+        ended = next((item.sequence for item in self.steps if _ends(item)), None)
         found = (item for item in self.entries if item.event_type.startswith("governance.conflict."))
-        return held_conflicts(item.content for item in found)
+        return held_conflicts(item.content for item in found if ended is None or item.sequence < ended)
+
+
+def _ends(step: Recorded) -> bool:
+    """Whether nothing is executed after an entry of the revision."""
+    if step.event_type == EventType.DECIDED:
+        return bool(step.detail["outcome"] != Reason.ADOPTED)
+    return step.event_type in (EventType.EXECUTED, EventType.FAILED, EventType.SUPERSEDED)
 
 
 def signed(entry: Recorded, kind: str) -> Signed:
@@ -224,11 +239,6 @@ def _delegation(entry: Recorded) -> DelegationRecord:
     return DelegationRecord(statement, entry.detail["signature"], parse_time(entry.detail["recordedAt"]))
 
 
-def _attestation(entry: Recorded) -> AttestationRecord:
-    statement = Statement("attestation", entry.detail["statement"])
-    return AttestationRecord(statement, entry.detail["signature"], parse_time(entry.detail["recordedAt"]))
-
-
 def is_ballot(entry: Recorded) -> bool:
     """Whether an entry is a vote's; one of the wrong form is no vote, so that nobody has to count it."""
     if entry.event_type == VOTE_REFUSED:
@@ -243,6 +253,7 @@ class Dockets:
         self._domains = domains
         self._statements: dict[str, Statement] = {}
         self._ballots: dict[str, Ballot] = {}
+        self._records = AskedRecords()
         self._cache: dict[str, tuple[tuple[Any, ...], Docket]] = {}
 
     async def get(self, context: Context, digest: str) -> Docket | None:
@@ -279,6 +290,8 @@ class Dockets:
             constitutions,
             tuple(delegations),
             attestations,
+            self._records,
+            {} if cached is None else cached[1].borders,
             self._of(entries),
         )
         self._cache[digest] = (stamp, docket)

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quorate.trust.boundary import Border, Crossing, Verdict
 from quorate.trust.domain import DomainHistory
@@ -207,3 +209,26 @@ class TestTime:
         revised = after(opening, "ann", "bob", members=[member(0, keys=[key("new")]), member(1), member(2)])
         border = Border(history(opening, revised, seconds=[100, LATER]), "partner", [trusts(0, FOREIGN)])
         assert [border.judge(VOTE, second).passes for second in (LATER - 1, LATER)] == [True, False]
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.sampled_from([1, 2, 3]), st.integers(0, 40)), max_size=8),
+    st.integers(0, 8),
+)
+@settings(max_examples=40, deadline=None)
+def test_what_was_known_before_is_taken_over_only_where_it_still_holds(
+    given_: list[tuple[int, int, int]], split: int
+) -> None:
+    """A border made of an earlier one says at every second what a new one says."""
+    chain = receiver(asks(minScoreBasisPoints=1))
+    records = [
+        trusts(by, node, 9000, at=SINCE + at, sequence=number, expires=SINCE + at + 10)
+        for number, (by, node, at) in enumerate(given_)
+    ]
+    earlier = Border(chain, "partner", records[:split])
+    seconds = range(SINCE - 1, SINCE + 60, 3)
+    for second in seconds:
+        earlier.judge(VOTE, second)
+    grown, fresh = Border(chain, "partner", records, earlier), Border(chain, "partner", records)
+    assert [grown.judge(VOTE, second) for second in seconds] == [fresh.judge(VOTE, second) for second in seconds]
+    assert Border(chain, "partner", records[:split], grown).states == {} or split >= len(records)
