@@ -6,7 +6,7 @@ from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase
-from quorate.api.policy_conflict import Cause, ConflictOutcome
+from quorate.api.policy_conflict import ConflictOutcome
 from quorate.audit.entry import parse_timestamp
 from quorate.conflicts.document import Conflict, ConflictEvent
 from quorate.proposals.lifecycle import Life
@@ -80,7 +80,7 @@ def resumed(life: Life, conflicts: Sequence[Held]) -> Life:
 
     An arbitration that ended within the timelock changes nothing. A conflict opens only on what is adopted.
     """
-    seconds = [item.resolved for item in conflicts if item.resolved is not None and item.cause != Cause.CLAUSE_MOVED_ON]
+    seconds = [item.resolved for item in conflicts if item.resolved is not None]
     if life.execute_after is None or not seconds or life.phase in (Phase.DRAFT, Phase.VOTING):
         return life
     after, before = resumed_window((life.execute_after, life.execute_before), seconds)

@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from quorate.api.conditions import Reason
-from quorate.api.policy_conflict import Cause
 from quorate.canonical import canonical_bytes, digest_of_bytes, parse_json
 from quorate.conflicts.document import PROPOSAL
 from quorate.proposals.bundle import RevisionRecord
@@ -140,8 +139,7 @@ async def conflict_documents(
     """The resolved conflicts of a proposal, with everything that their arbitration is recounted from."""
     found = []
     for item in docket.conflicts:
-        passed = item.open or item.cause == Cause.CLAUSE_MOVED_ON  # that follows a decision, and is none of it
-        arbitrated = None if passed else await conflicts.get(context, item.conflict.digest)
+        arbitrated = None if item.open else await conflicts.get(context, item.conflict.digest)
         if arbitrated is not None:
             found.append(await _conflict(arbitrated, context, dockets))
     return found

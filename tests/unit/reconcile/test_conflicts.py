@@ -602,3 +602,24 @@ async def test_one_party_twice_is_no_conflict() -> None:
     assert town.condition(twice, "Ready")[:2] == ("False", "Invalid")
     assert town.status(one)["phase"] == "Executed"
     assert not town.errors
+
+
+async def test_what_comes_after_the_execution_is_no_part_of_it() -> None:
+    """A conflict raised later, with a party that was executed long ago, changes neither its status nor its evidence."""
+    town = await founded()
+    one, other = propose(town, "a"), propose(town, "o", "m1", type="Constitutional")
+    await adopt(town, one)
+    await town.settle(40)
+    before = town.status(one)
+    assert before["phase"] == "Executed"
+    conflict = contested(town, "late", one, other)
+    await town.settle()
+    raise_one(town, conflict)
+    await town.settle()
+    arbitrate(town, conflict, "BB")
+    await town.settle(3)
+    assert town.status(conflict)["outcome"] == "PartyB"
+    assert town.status(one) == before
+    await town.restart()
+    await town.settle()
+    assert town.status(one) == before
