@@ -3,6 +3,7 @@
 import copy
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from quorate_cli.cluster import NotFoundError
+from quorate_cli.delegate import make_attestation
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
 
 HUB_A = "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01"
-CHOICES = {"alice": "approve", "bob": "reject", "carol": "approve", "dave": "abstain", "eve": "approve"}
+CHOICES = {"alice": "approve", "bob": "reject", "carol": "abstain", "eve": "approve"}
 SECONDS = 10
 
 
@@ -43,12 +45,22 @@ def make(town: Sandbox, tmp_path: Path) -> Make:
 
 
 def repository(fleet: Fleet) -> list[Obj]:
-    """What the fleet's repository holds: domain, contract, one proposal and all signed votes on it."""
+    """What the fleet's repository holds: domain, contract, one proposal, all signed votes on it, and a delegation."""
     proposal = fleet.proposal()
     question = fleet.question(proposal)
     votes = [fleet.ballot(who, choice, question=question, sequence=1) for who, choice in CHOICES.items()]
     votes.append(fleet.ballot("bob", "approve", question=question, sequence=2, name="bob-again"))
-    return [fleet.domain, fleet.contract, proposal, *votes]
+    carol = next(m for m in fleet.constitution.spec["members"] if any(k["name"] == "carol" for k in m["keys"]))
+    delegation = make_attestation(
+        "Delegation",
+        {"to": carol["nodeId"], "types": ["Standard"]},
+        fleet.signer("dave"),
+        fleet.constitution,
+        sequence=1,
+        now=int(time.time()),
+        namespace=fleet.namespace,
+    )
+    return [fleet.domain, fleet.contract, proposal, delegation, *votes]
 
 
 def sync(fleet: Fleet, documents: list[Obj], manager: str = "argocd-controller") -> None:
@@ -99,7 +111,7 @@ def outcome(fleet: Fleet) -> Obj:
     return {"outcome": status["outcome"], "reason": status["reason"], "tally": tally, "votes": reasons}
 
 
-EXPECTED = {"alice/1": "Counted", "bob/1": "Overtaken", "bob/2": "Counted", "carol/1": "Counted", "dave/1": "Counted",
+EXPECTED = {"alice/1": "Counted", "bob/1": "Overtaken", "bob/2": "Counted", "carol/1": "Counted",
             "eve/1": "NotInElectorate"}  # fmt: skip
 
 
@@ -107,11 +119,12 @@ def check(fleet: Fleet, found: Obj) -> None:
     """The one outcome of the repository."""
     assert found["votes"] == EXPECTED
     sums = {name: found["tally"][name] for name in ("approve", "reject", "abstain", "veto", "outstanding")}
-    assert sums == {"approve": 8000, "reject": 0, "abstain": 2000, "veto": 0, "outstanding": 0}
+    assert sums == {"approve": 6000, "reject": 0, "abstain": 4000, "veto": 0, "outstanding": 0}
     events = fleet.events()
     once = ("governance.proposal.opened", "governance.proposal.decided", "governance.proposal.executed")
     assert [events[name] for name in once] == [1, 1, 1]
-    assert (events["governance.vote.accepted"], events["governance.contract.changed"]) == (5, 1)
+    assert (events["governance.vote.accepted"], events["trust.attestation.accepted"]) == (4, 1)
+    assert events["governance.contract.changed"] == 1
     fleet.evidence()
 
 
@@ -146,8 +159,9 @@ def test_what_waits_says_for_what_and_then_proceeds(make: Make) -> None:
     """A vote without its proposal, a proposal without its domain, a contract without its domain: each names it."""
     fleet = make("waits")
     prepare(fleet)
-    domain, contract, proposal, *votes = repository(fleet)
-    sync(fleet, votes)
+    domain, contract, proposal, delegation, *votes = repository(fleet)
+    sync(fleet, [delegation, *votes])
+    says(fleet, "Attestation", delegation["metadata"]["name"], "NoAcceptedRevision", fleet.name)
     name = votes[0]["metadata"]["name"]
     says(fleet, "Vote", name, "UnknownProposal", fleet.proposal_name)
     sync(fleet, [proposal])
@@ -162,7 +176,8 @@ def says(fleet: Fleet, kind: str, name: str, reason: str, about: str) -> None:
     """Ready=False with this reason, and a message that names what is missing."""
 
     def probe() -> bool:
-        found = fleet.get(kind, name).get("status", {}).get("conditions") or ()
+        namespace = "" if kind == "DynamicContract" else fleet.namespace
+        found = fleet.cluster.get(kind, name, namespace).get("status", {}).get("conditions") or ()
         return any(
             (item["type"], item["status"], item["reason"]) == ("Ready", "False", reason) and about in item["message"]
             for item in found
@@ -177,7 +192,7 @@ def test_delete_and_apply_again_changes_nothing(make: Make) -> None:
     prepare(fleet)
     documents = repository(fleet)
     sync(fleet, documents)
-    wait_for("the votes", lambda: fleet.status().get("tally", {}).get("approve") == 8000)
+    wait_for("the votes", lambda: fleet.status().get("tally", {}).get("abstain") == 4000)
     rebase(fleet, documents)
     found = outcome(fleet)
     check(fleet, found)
