@@ -80,7 +80,7 @@ def anything(random: Random, document: Document) -> Any:
     if kind == 0:
         return random.choice(NUMBERS)
     if kind == 1:
-        return random.choice(OTHERS)
+        return copy.deepcopy(random.choice(OTHERS))
     if kind == 2:
         return copy.deepcopy(at(document, random.choice(places(document))))
     return random.choice(STRINGS)
