@@ -14,6 +14,7 @@ from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
 from quorate.canonical import format_time, parse_time
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
+from quorate.identity.statements import Statement
 from quorate.proposals.votes import Ballot, judge_vote, vote_key
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
@@ -316,7 +317,9 @@ def _draft(gathered: Gathered, docket: Docket, subject: str, reason: str | None,
 
 def _refused(obj: Obj, entry: Recorded, now: int) -> Plan:
     plan = _plain(obj, entry.detail["reason"], entry.detail["message"], now, stalled=True)
-    return Plan(status={**(plan.status or {}), "lastEntry": str(entry.entry_id)})
+    statement = entry.detail.get("statement")
+    digest = {} if statement is None else {"digest": Statement("vote", statement).digest}
+    return Plan(status={**(plan.status or {}), **digest, "lastEntry": str(entry.entry_id)})
 
 
 def _shown(gathered: Gathered, docket: Docket, ballot: Ballot, entry: Recorded, now: int) -> Plan:
