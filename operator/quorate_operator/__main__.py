@@ -1,5 +1,6 @@
 """Entry point: `python -m quorate_operator` or `quorate-operator`."""
 
+import gc
 import logging
 import os
 import sys
@@ -22,6 +23,15 @@ def main() -> NoReturn:
     sys.exit(_main())
 
 
+def collect_rarely() -> None:
+    """Look for cycles of garbage seldom: reference counts free nearly everything, and the view is large and long-lived.
+
+    At the interpreter's own thresholds a tenth of an append's processor time goes into walking it.
+    """
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 def _main() -> int:
     import uvloop  # noqa: PLC0415 - a wrong flag should answer at once
 
@@ -29,6 +39,7 @@ def _main() -> int:
 
     try:
         config = parse(sys.argv[1:], os.environ)
+        collect_rarely()
         uvloop.run(Operator(config, os.environ, open_postgres, _reconcilers).run())
     except (ConfigError, KubeconfigError) as error:
         sys.stderr.write(f"quorate-operator: {error}\n")

@@ -13,14 +13,16 @@ from contextlib import asynccontextmanager
 import psycopg
 import uvloop
 
+from quorate_operator.__main__ import collect_rarely
 from quorate_operator.store.intake import Intake
 from quorate_operator.store.log import PostgresStore
-from tests.bench.bench_append import SECONDS, caller_of, collected, draft_of, prepare, rate_of
+from tests.bench.bench_append import caller_of, collected, draft_of, prepare, rate_of
 from tests.bench.figure import Figure, percentile
 from tests.contract.server import Server
 
 CALLERS = 16
 _TURNS = 6
+_SECONDS = 4.0
 _CHANGE = "UPDATE bench.state SET version = version + 1 WHERE id = %s"
 Change = Callable[[str], Awaitable[object]]
 Connections = list[psycopg.AsyncConnection[tuple[object, ...]]]
@@ -57,6 +59,7 @@ async def _sealer(dsn: str, key: bytes) -> AsyncIterator[None]:
 
 
 async def _lead(dsn: str, key: bytes) -> None:
+    collect_rarely()
     store = PostgresStore(dsn, intake_key=key)
     await store.open()
     await store.take("bench")
@@ -84,7 +87,7 @@ async def _in_turns(store: PostgresStore, alone: Change, coupled: Change) -> tup
 async def _ages(store: PostgresStore) -> list[float]:
     """Milliseconds that the oldest entry waits, looked at again and again: no entry waits longer than what is seen."""
     ages: list[float] = []
-    end = time.perf_counter() + SECONDS
+    end = time.perf_counter() + _SECONDS
     while time.perf_counter() < end:
         backlog = await store.log.backlog()
         ages += [1000 * waiting.age(time.time_ns() // 1000) for waiting in backlog.values()] or [0.0]
@@ -108,7 +111,7 @@ async def figures(dsn: str) -> AsyncIterator[Figure]:
             yield Figure(name, peak, "changes/s", baseline, alone, budget, of_ratio=True, at_least=True)
         # Half of the rate: each caller rests as long as a change takes.
         change = _change(connections, intake, 0.0, CALLERS / peak)
-        (half, _), ages = await asyncio.gather(rate_of(change, CALLERS), _ages(store))
+        (half, _), ages = await asyncio.gather(rate_of(change, CALLERS, _SECONDS), _ages(store))
         yield Figure("coupled append, intake to sealed, p99", percentile(ages, 99), "ms",
                      f"peak rate, of which {half / peak:.2f} is offered", peak, 100.0)  # fmt: skip
     for connection in connections:
