@@ -10,8 +10,7 @@ import binascii
 import hashlib
 import json
 import re
-from calendar import timegm
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 import orjson
@@ -20,6 +19,8 @@ MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 64
 _ASTRAL_OR_LATER = "\ud800"
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND = timedelta(seconds=1)
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
@@ -151,7 +152,9 @@ def parse_time(text: Any) -> int:
     if not isinstance(text, str) or _TIME.fullmatch(text) is None:
         raise ValueError(f"{text!r} is not a time of the form YYYY-MM-DDTHH:MM:SSZ")
     try:
-        return timegm(datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).utctimetuple())
+        if text[11:13] > "23":
+            raise ValueError("hour must be in 0..23")  # from Python 3.13 on fromisoformat takes 24:00:00
+        return (datetime.fromisoformat(text) - _EPOCH) // _SECOND  # strptime takes ten times as long
     except ValueError as error:
         raise ValueError(f"{text!r} is not a time: {error}") from error
 
@@ -172,10 +175,12 @@ def decode_base64(text: Any, *, length: int) -> bytes:
     expected = (length * 4 + 2) // 3
     if not isinstance(text, str) or len(text) != expected or not text.isascii():
         raise ValueError(f"expected {expected} characters of base64 without padding")
+    padded = text.encode() + b"=" * (-len(text) % 4)
     try:
-        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        data = binascii.a2b_base64(padded)
     except binascii.Error as error:
         raise ValueError(f"not base64: {error}") from error
-    if encode_base64(data) != text:
-        raise ValueError("not canonical base64: trailing bits are not zero")
+    # What is no letter of the alphabet was passed over, so that the comparison finds it too.
+    if len(data) != length or binascii.b2a_base64(data, newline=False) != padded:
+        raise ValueError("not canonical base64: a character outside the alphabet, or trailing bits that are not zero")
     return data

@@ -4,6 +4,8 @@ Verification is cofactorless with S < L and R compared as bytes (what OpenSSL do
 and encodings with y ≥ p are refused before that, so one signature can never stand for two messages.
 """
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -32,6 +34,11 @@ def check_public_key(raw: bytes) -> bytes:
 
 def parse_public_key(text: str) -> bytes:
     """The 32 bytes of a key written as 43 characters of base64; KeyRefusedError names what is wrong."""
+    return _parsed(text) if isinstance(text, str) else _parsed(repr(text))
+
+
+@lru_cache(maxsize=8192)
+def _parsed(text: str) -> bytes:
     try:
         raw = decode_base64(text, length=32)
     except ValueError as error:
@@ -39,11 +46,15 @@ def parse_public_key(text: str) -> bytes:
     return check_public_key(raw)
 
 
+@lru_cache(maxsize=8192)
+def _loaded(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(check_public_key(public_key))
+
+
 def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether `signature` over `message` is good under the strict rules; never raises for bad keys or signatures."""
     try:
-        check_public_key(public_key)
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        _loaded(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):
         return False
     return True

@@ -6,11 +6,11 @@ omitted, except inside `change.patch[].value` and an attestation's `statement`; 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from quorate.canonical import canonical_bytes, decode_base64, digest_of_bytes, encode_base64
 from quorate.identity import ed25519
+from quorate.lazy import lazy
 
 Spec = Mapping[str, Any]
 
@@ -28,12 +28,12 @@ class Statement:
     kind: str
     fields: Mapping[str, Any]
 
-    @cached_property
+    @lazy
     def payload(self) -> bytes:
         """The canonical bytes; raises NotCanonicalError if a field has no canonical form."""
         return canonical_bytes(dict(self.fields))
 
-    @cached_property
+    @lazy
     def digest(self) -> str:
         """`sha256:…` of the payload."""
         return digest_of_bytes(self.payload)
@@ -43,7 +43,7 @@ class Statement:
         """The DSSE payload type."""
         return f"application/vnd.quorate.{self.kind}.v1+json"
 
-    @cached_property
+    @lazy
     def signing_bytes(self) -> bytes:
         """What a key signs: the DSSE pre-authentication encoding."""
         return pre_authentication_encoding(self.payload_type, self.payload)

@@ -5,22 +5,21 @@ those who delegate to it, nothing else. A new revision in force starts the count
 cross a boundary.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 from quorate.api.conditions import Reason
 from quorate.api.vote import Choice
 from quorate.proposals.delegation import Delegated, DelegationRecord, delegate_of, judge_delegation
-from quorate.proposals.tally import Rules, Sums, enough_voters, quorum_test
-from quorate.proposals.votes import NO_VOTE, Ballot, MemberVote, Question, judge_vote, member_vote
+from quorate.proposals.tally import FULL, Rules, Sums
+from quorate.proposals.votes import NO_CHOICE, Ballot, MemberChoice, Question, choose, judge_vote, member_vote
 from quorate.trust.domain import DomainRevision
+from quorate.trust.record import highest
 
 R = TypeVar("R", Ballot, DelegationRecord)
 
 
-@dataclass(frozen=True)
-class Contribution:
+class Contribution(NamedTuple):
     """A member's counted choice; `moment` is that of the record that completed it, `digest` names that record."""
 
     node_id: str
@@ -40,6 +39,10 @@ class Arrivals(Generic[R]):
         self.records: list[R] = sorted(records, key=lambda item: item.moment)
         self._next = 0
 
+    def add(self, records: Iterable[R]) -> None:
+        """More of them, none recorded before the last second that was asked for."""
+        self.records += sorted(records, key=lambda item: item.moment)
+
     def rewind(self) -> None:
         """Start over."""
         self._next = 0
@@ -49,6 +52,26 @@ class Arrivals(Generic[R]):
         while self._next < len(self.records) and self.records[self._next].recorded <= second:
             self._next += 1
             yield self.records[self._next - 1]
+
+
+class _Key:
+    """The votes of one key in order of recording, and the one that stands."""
+
+    __slots__ = ("_last", "ballots", "standing")
+
+    def __init__(self, ballot: Ballot) -> None:
+        self.ballots, self.standing, self._last = [ballot], ballot, ballot.sequence
+
+    ballots: list[Ballot]
+    standing: Ballot | None
+    _last: int
+
+    def add(self, ballot: Ballot) -> None:
+        self.ballots.append(ballot)
+        if ballot.sequence > self._last:
+            self.standing, self._last = ballot, ballot.sequence
+        else:
+            self.standing = highest(self.ballots)
 
 
 class Count:
@@ -66,13 +89,16 @@ class Count:
         end: int,
         spared: bool = False,
     ) -> None:
-        self._question, self._end, self._spared = question, end, spared
+        self._question, self._spared = question, spared
+        self.end = end
         self._ballots = Arrivals([item for item in ballots if item.recorded <= end and question.admits(item)])
         self._delegations = Arrivals(
             [item for item in delegations if judge_delegation(question, item, closes=end, at=None) is None]
         )
         self._revision: DomainRevision | None = None
         self._epoch: int | None = None
+        self.second: int | None = None
+        """To which it was advanced last."""
         members = question.members.values()
         self._total = sum(member.weight for member in members)
         self._weighty = sum(member.weight > 0 for member in members)
@@ -83,14 +109,19 @@ class Count:
     def _clear(self) -> None:
         self._ballots.rewind()
         self._delegations.rewind()
-        self._cast: dict[str, list[Ballot]] = {}
+        self._cast: dict[str, dict[str, _Key]] = {}
         self._named: dict[str, list[DelegationRecord]] = {}
-        self.votes: dict[str, MemberVote] = {}
+        self._choices: dict[str, MemberChoice] = {}
+        self._reasons: dict[str, Mapping[Ballot, Reason]] = {}
         self._delegates: dict[str, Delegated] = {}
         self._delegators: dict[str, set[str]] = {}
         self._counted: dict[str, Contribution] = {}
         self._weights: dict[str, int] = dict.fromkeys((Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO), 0)
         self._voters = self._veto_counted = 0
+
+    def add(self, ballots: Iterable[Ballot]) -> None:
+        """More votes, none recorded before the second to which the count was advanced last."""
+        self._ballots.add(item for item in ballots if item.recorded <= self.end and self._question.admits(item))
 
     def seconds(self) -> set[int]:
         """The seconds at which a record of this count was recorded."""
@@ -99,6 +130,7 @@ class Count:
 
     def advance(self, second: int) -> Sums:
         """The sums at `second`, which never decreases."""
+        self.second = second
         revision = self._question.history.at(second)
         epoch = None if self._question.border is None else self._question.border.epoch(second)
         if revision is not self._revision or epoch != self._epoch:
@@ -107,7 +139,7 @@ class Count:
         touched: set[str] = set()
         for ballot in self._ballots.until(second):
             if self._good(ballot, ballot.holder, second):
-                self._cast.setdefault(ballot.holder, []).append(ballot)
+                self._take(ballot)
                 touched.add(ballot.holder)
         delegators: set[str] = set()
         for record in self._delegations.until(second):
@@ -115,13 +147,22 @@ class Count:
                 self._named.setdefault(record.holder, []).append(record)
                 delegators.add(record.holder)
         for node_id in touched:
-            threshold = self._question.members[node_id].vote_threshold
-            self.votes[node_id] = member_vote(self._cast[node_id], threshold)
+            standing = [key.standing for key in self._cast[node_id].values() if key.standing is not None]
+            self._choices[node_id] = choose(standing, self._question.members[node_id].vote_threshold)
+            self._reasons.pop(node_id, None)
         for node_id in delegators:
             self._delegate(node_id)
         for node_id in touched.union(delegators, *(self._delegators.get(node_id, ()) for node_id in touched)):
             self._settle(node_id)
         return self.sums
+
+    def _take(self, ballot: Ballot) -> None:
+        keys = self._cast.setdefault(ballot.holder, {})
+        key = keys.get(ballot.key_name)
+        if key is None:
+            keys[ballot.key_name] = _Key(ballot)
+        else:
+            key.add(ballot)
 
     def _good(self, record: Ballot | DelegationRecord, holder: str, second: int) -> bool:
         if self._question.stopped(record, holder, second) is not None:
@@ -137,19 +178,19 @@ class Count:
         if before is not None:
             self._delegators[before.to].discard(node_id)
         threshold = self._question.members[node_id].vote_threshold
-        after = delegate_of(self._question, self._named[node_id], threshold, self._end)
+        after = delegate_of(self._question, self._named[node_id], threshold, self.end)
         if after is not None:
             self._delegates[node_id] = after
             self._delegators.setdefault(after.to, set()).add(node_id)
 
     def _contribution(self, node_id: str) -> Contribution | None:
-        own = self.votes.get(node_id, NO_VOTE)
+        own = self._choices.get(node_id, NO_CHOICE)
         if own.completing is not None and own.choice is not None:
             return Contribution(node_id, own.choice, own.completing.moment)
         delegated = self._delegates.get(node_id)
         if own.standing or delegated is None:
             return None
-        theirs = self.votes.get(delegated.to, NO_VOTE)
+        theirs = self._choices.get(delegated.to, NO_CHOICE)
         if theirs.completing is None or theirs.choice is None:
             return None
         if theirs.choice == Choice.VETO and node_id not in self._may_veto:
@@ -157,9 +198,11 @@ class Count:
         return Contribution(node_id, theirs.choice, max(theirs.completing.moment, delegated.completing.moment))
 
     def _settle(self, node_id: str) -> None:
-        before, after = self._counted.pop(node_id, None), self._contribution(node_id)
+        before, after = self._counted.get(node_id), self._contribution(node_id)
+        if before == after:
+            return
         if before is not None:
-            self._add(before, -1)
+            self._add(self._counted.pop(node_id), -1)
         if after is not None:
             self._counted[node_id] = after
             self._add(after, 1)
@@ -192,20 +235,26 @@ class Count:
 
     def quorum_made_by(self, rules: Rules, elapsed: int) -> str | None:
         """The digest of the record that made quorum and minimumVoters, in order of recording; None without them."""
-        approve = cast = voters = 0
-        for item in sorted(self._counted.values(), key=lambda found: (found.moment, found.node_id)):
-            weight = self._question.members[item.node_id].weight
-            cast += weight
-            approve += weight if item.choice == Choice.APPROVE else 0
+        numerator, scale = rules.quorum_share(elapsed)
+        needed, minimum = numerator * self._total, rules.minimum_voters or 0
+        members, basis, voters = self._question.members, 0, 0
+        for moment, _, item in sorted((item.moment, item.node_id, item) for item in self._counted.values()):
+            weight = members[item.node_id].weight
+            basis += weight if item.choice == Choice.APPROVE or not rules.approve_only else 0
             voters += weight > 0
-            reached = Sums(approve=approve, abstain=cast - approve, voters=voters, total=self._total)
-            if quorum_test(rules, reached, elapsed).holds and enough_voters(rules, reached):
-                return item.digest
+            if basis * FULL * scale >= needed and voters >= minimum:
+                return moment[1]
         return None
 
     def reason(self, ballot: Ballot, second: int) -> Reason:
         """Why a vote counts or not at `second`, to which the count was advanced last."""
-        reasons = self.votes.get(ballot.holder, NO_VOTE).reasons
+        holder = ballot.holder
+        reasons = self._reasons.get(holder)
+        if reasons is None:
+            cast = [item for key in self._cast.get(holder, {}).values() for item in key.ballots]
+            member = self._question.members.get(holder)
+            reasons = {} if member is None else member_vote(cast, member.vote_threshold).reasons
+            self._reasons[holder] = reasons
         if ballot in reasons:
             return reasons[ballot]
         refused = judge_vote(self._question, ballot, closes=second, at=second)

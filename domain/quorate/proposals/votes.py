@@ -3,15 +3,16 @@
 All times are whole Unix seconds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from quorate.api.conditions import Reason
 from quorate.api.vote import Choice
 from quorate.canonical import parse_time
 from quorate.identity.statements import vote_statement
+from quorate.lazy import lazy
 from quorate.trust.boundary import Border, Crossing, Verdict
 from quorate.trust.domain import DomainHistory, DomainRevision, Member, MemberKey
 from quorate.trust.record import AHEAD_SECONDS, Record, stand
@@ -30,17 +31,17 @@ class Ballot(Record):
         second = parse_time(spec["castAt"]) if recorded is None else recorded
         return cls(statement, spec["signature"], second, recorded is None)
 
-    @cached_property
+    @lazy
     def holder(self) -> str:
         """The voter's nodeId."""
         return str(self.statement.fields["voter"])
 
-    @cached_property
+    @lazy
     def made_at(self) -> int:
         """When it was signed, by its own account: castAt."""
         return parse_time(self.statement.fields["castAt"])
 
-    @cached_property
+    @lazy
     def choice(self) -> str:
         """What is chosen."""
         return str(self.statement.fields["choice"])
@@ -179,13 +180,38 @@ def judge_vote(question: Question, ballot: Ballot, *, closes: int, at: int | Non
     return refused if refused is not None or at is None else question.stopped(ballot, ballot.holder, at)
 
 
-@dataclass(frozen=True)
-class MemberVote:
+class MemberChoice(NamedTuple):
     """What a member's keys say together.
 
     `choice` is None where no choice counts; `completing` is the voteThreshold-th vote for it; `standing` says that some
-    key has a standing vote, which switches a delegation off.
+    key has a standing vote, which switches a delegation off; `disagree` that two choices reach voteThreshold.
     """
+
+    choice: str | None
+    completing: Ballot | None
+    standing: bool
+    disagree: bool = False
+
+
+NO_CHOICE = MemberChoice(None, None, standing=False)
+
+
+def choose(standing: Iterable[Ballot], threshold: int) -> MemberChoice:
+    """The choice of a member from the standing vote of each of its keys."""
+    by_choice: dict[str, list[Ballot]] = {}
+    for ballot in standing:
+        if ballot.choice != Choice.RETRACT:
+            by_choice.setdefault(ballot.choice, []).append(ballot)
+    reached = [choice for choice, votes in by_choice.items() if len(votes) >= threshold]
+    if len(reached) != 1:
+        return MemberChoice(None, None, bool(by_choice), bool(reached))
+    votes = sorted(by_choice[reached[0]], key=lambda item: item.moment)
+    return MemberChoice(reached[0], votes[threshold - 1], standing=True)
+
+
+@dataclass(frozen=True)
+class MemberVote:
+    """A member's choice, and why each of its votes is part of it or not."""
 
     choice: str | None
     completing: Ballot | None
@@ -193,30 +219,16 @@ class MemberVote:
     reasons: Mapping[Ballot, Reason]
 
 
-NO_VOTE = MemberVote(None, None, False, {})
-
-
 def member_vote(ballots: Sequence[Ballot], threshold: int) -> MemberVote:
     """The choice of a member from its votes that pass every other check; every vote gets its reason."""
-    if len(ballots) == threshold == 1 and ballots[0].choice != Choice.RETRACT:
-        # What nearly every member does: nothing to compare.
-        return MemberVote(ballots[0].choice, ballots[0], True, {ballots[0]: Reason.COUNTED})
     stood = stand(ballots)
+    found = choose(stood.records, threshold)
     reasons = dict(stood.reasons)
-    live: list[Ballot] = []
     for ballot in stood.records:
         if ballot.choice == Choice.RETRACT:
             reasons[ballot] = Reason.RETRACTED
+        elif found.choice is None:
+            reasons[ballot] = Reason.KEYS_DISAGREE if found.disagree else Reason.THRESHOLD_NOT_REACHED
         else:
-            live.append(ballot)
-    by_choice: dict[str, list[Ballot]] = {}
-    for ballot in sorted(live, key=lambda item: item.moment):
-        by_choice.setdefault(ballot.choice, []).append(ballot)
-    reached = [choice for choice, votes in by_choice.items() if len(votes) >= threshold]
-    if len(reached) != 1:
-        reasons.update(dict.fromkeys(live, Reason.KEYS_DISAGREE if reached else Reason.THRESHOLD_NOT_REACHED))
-        return MemberVote(None, None, bool(live), reasons)
-    choice = reached[0]
-    for ballot in live:
-        reasons[ballot] = Reason.COUNTED if ballot.choice == choice else Reason.OUTVOTED
-    return MemberVote(choice, by_choice[choice][threshold - 1], True, reasons)
+            reasons[ballot] = Reason.COUNTED if ballot.choice == found.choice else Reason.OUTVOTED
+    return MemberVote(found.choice, found.completing, found.standing, reasons)

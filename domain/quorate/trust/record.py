@@ -5,13 +5,13 @@ A record keeps the verdicts on its signature: judging again verifies nothing twi
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, Generic, Self, TypeVar
 
 from quorate.api.conditions import Reason
 from quorate.canonical import parse_time
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement, attestation_statement
+from quorate.lazy import lazy
 
 AHEAD_SECONDS = 300
 """How far a signer's clock may be ahead of the recorded time."""
@@ -36,22 +36,27 @@ class Record:
                 self._verdicts[public_key] = False
         return self._verdicts[public_key]
 
-    @cached_property
+    @lazy
     def digest(self) -> str:
         """The statement's digest."""
         return self.statement.digest
 
-    @cached_property
+    @lazy
     def moment(self) -> tuple[int, str]:
         """Order of recording: by second, within one by digest."""
         return (self.recorded, self.digest)
 
-    @cached_property
+    @lazy
+    def place(self) -> tuple[int, str, bool, str]:
+        """Order of records of which two may hold the same statement."""
+        return (self.recorded, self.digest, self.claimed, self.signature)
+
+    @lazy
     def key_name(self) -> str:
         """The key that signed, by name; no other is tried."""
         return str(self.statement.fields["keyName"])
 
-    @cached_property
+    @lazy
     def sequence(self) -> int:
         """The number by which the signer orders its own statements."""
         return int(self.statement.fields["sequence"])
@@ -67,34 +72,34 @@ class AttestationRecord(Record):
         second = parse_time(spec["at"]) if recorded is None else recorded
         return cls(attestation_statement(mesh_id, spec), spec["signature"], second, recorded is None)
 
-    @cached_property
+    @lazy
     def type(self) -> str:
         """What is attested."""
         return str(self.statement.fields.get("type"))
 
-    @cached_property
+    @lazy
     def holder(self) -> str:
         """The attester's nodeId."""
         return str(self.statement.fields["attester"])
 
-    @cached_property
+    @lazy
     def made_at(self) -> int:
         """When it was signed, by its own account: `at`."""
         return parse_time(self.statement.fields["at"])
 
-    @cached_property
+    @lazy
     def expires_at(self) -> int | None:
         """From this second on it is void."""
         text = self.statement.fields.get("expiresAt")
         return None if text is None else parse_time(text)
 
-    @cached_property
+    @lazy
     def subject(self) -> Mapping[str, Any]:
         """What it is about: {kind, name, digest}; empty without one."""
         subject = self.statement.fields.get("subject")
         return subject if isinstance(subject, Mapping) else {}
 
-    @cached_property
+    @lazy
     def content(self) -> Mapping[str, Any]:
         """What is stated."""
         content = self.statement.fields.get("statement")
@@ -122,7 +127,17 @@ def stand(records: Iterable[R]) -> Standing[R]:
     return Standing(tuple(item for item in chosen if item is not None), reasons)
 
 
+def highest(records: Sequence[R]) -> R | None:
+    """The standing record of one key."""
+    return _highest(records, {})
+
+
 def _highest(records: Sequence[R], reasons: dict[R, Reason]) -> R | None:
+    if len({record.sequence for record in records}) == len(records):
+        # What nearly every key does: neither copies nor equivocation.
+        first, *others = sorted(records, key=lambda item: item.sequence, reverse=True)
+        reasons.update(dict.fromkeys(others, Reason.OVERTAKEN))
+        return first
     contents: dict[int, dict[str, list[R]]] = {}
     for record in sorted(records, key=lambda item: (item.recorded, item.claimed)):
         contents.setdefault(record.sequence, {}).setdefault(record.digest, []).append(record)
