@@ -17,7 +17,7 @@ from tests.bench.filled import CHAIN, fill
 from tests.contract.server import Server
 
 ENTRIES = int(os.environ.get("QUORATE_BENCH_ENTRIES", "10000000"))
-FEW, CALLERS, ROUNDS = 10_000, 64, 3
+FEW, CALLERS, ROUNDS = 10_000, 64, 7
 _BYTES = """
 SELECT sum(pg_total_relation_size(c.oid)), (SELECT sum(size) FROM quorate.chain_head)
 FROM pg_class c WHERE c.relnamespace = 'quorate'::regnamespace AND c.relkind = 'r'
