@@ -99,6 +99,8 @@ class Count:
         self._epoch: int | None = None
         self.second: int | None = None
         """To which it was advanced last."""
+        self.version = 0
+        """Another one after every change."""
         members = question.members.values()
         self._total = sum(member.weight for member in members)
         self._weighty = sum(member.weight > 0 for member in members)
@@ -121,6 +123,7 @@ class Count:
 
     def add(self, ballots: Iterable[Ballot]) -> None:
         """More votes, none recorded before the second to which the count was advanced last."""
+        self.version += 1
         self._ballots.add(item for item in ballots if item.recorded <= self.end and self._question.admits(item))
 
     def seconds(self) -> set[int]:
@@ -130,7 +133,8 @@ class Count:
 
     def advance(self, second: int) -> Sums:
         """The sums at `second`, which never decreases."""
-        self.second = second
+        if self.second != second:
+            self.second, self.version = second, self.version + 1
         revision = self._question.history.at(second)
         epoch = None if self._question.border is None else self._question.border.epoch(second)
         if revision is not self._revision or epoch != self._epoch:

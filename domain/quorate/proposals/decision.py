@@ -3,110 +3,25 @@
 `decide` looks only at records ≤ now, and decides as of T when now ≥ T + 2: nothing recorded later changes T.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import NamedTuple
 
 from quorate.api.conditions import Reason
-from quorate.identity.statements import Statement
-from quorate.proposals.acts import ActRecord, admin_key, endorsed, threshold_reached, withdrawn_at
-from quorate.proposals.delegation import DelegationRecord
+from quorate.proposals.acts import admin_key, endorsed, threshold_reached, withdrawn_at
+from quorate.proposals.case import Case, reached
+from quorate.proposals.count import Count
 from quorate.proposals.lifecycle import SETTLE_SECONDS
 from quorate.proposals.phase import ADOPTED, EXPIRED, Decision, Phase, Poll, run_phase
 from quorate.proposals.tally import Rules, Sums, Test, tests
-from quorate.proposals.votes import Ballot, Question, in_force_from
-from quorate.trust.boundary import Border, has_boundary
+from quorate.proposals.votes import Ballot, Question
 from quorate.trust.domain import DomainHistory, DomainRevision
-from quorate.trust.record import AttestationRecord
+
+__all__ = ["Case", "JudgedVote", "Progress", "TallyState", "decide", "endorsed_at", "still_endorsed"]
 
 
-@dataclass(frozen=True)
-class Case:
-    """What is recorded about one opened proposal revision. Seconds are Unix time.
-
-    Attributes:
-        statement: The proposal's statement.
-        opened: The second of the opening entry.
-        histories: Accepted revisions by domain name: trustDomain, and each of `domains`.
-        ballots: Votes, whatever they are about; each gets a reason.
-        delegations: Delegations of the domains.
-        attestations: Those made under trustDomain that its boundaries ask about, where other domains vote too.
-        borders: What is known of them already, by domain; a case made later of the same proposal may share it.
-        acts: Endorsements, stops and withdrawals.
-        executed: The second of the executing entry, if there is one.
-        superseded: The second of the entry of a valid amendment, if there is one.
-    """
-
-    statement: Statement
-    opened: int
-    histories: Mapping[str, DomainHistory]
-    ballots: Sequence[Ballot] = ()
-    delegations: Sequence[DelegationRecord] = ()
-    acts: Sequence[ActRecord] = ()
-    executed: int | None = None
-    superseded: int | None = None
-    attestations: Sequence[AttestationRecord] = ()
-    borders: dict[str, Border] = field(default_factory=dict, repr=False, compare=False)
-
-    @property
-    def digest(self) -> str:
-        """The proposal's digest."""
-        return self.statement.digest
-
-    @property
-    def type(self) -> str:
-        """The proposal's type; a fallback changes the rules, never the type."""
-        return str(self.statement.fields["type"])
-
-    @property
-    def domain(self) -> str:
-        """TrustDomain: acts are signed for it."""
-        return str(self.statement.fields["domain"])
-
-    @cached_property
-    def domains(self) -> tuple[str, ...]:
-        """The domains that vote, in order of name."""
-        return tuple(sorted({self.domain, *(self.statement.fields.get("domains") or ())}))
-
-    @property
-    def history(self) -> DomainHistory:
-        """The revisions of trustDomain."""
-        return self.histories[self.domain]
-
-    def border(self, name: str) -> Border | None:
-        """What trustDomain asks of the votes of another domain; None for its own, or while it has no boundary."""
-        if name == self.domain or not has_boundary(self.history):
-            return None
-        border = self.borders.get(name)
-        if border is None or not border.covers(self.history, self.attestations):
-            border = self.borders[name] = Border(self.history, name, self.attestations, border)
-        return border
-
-    def until(self, second: int) -> "Case":
-        """Only what was recorded ≤ `second`."""
-        return replace(
-            self,
-            ballots=tuple(item for item in self.ballots if item.recorded <= second),
-            delegations=tuple(item for item in self.delegations if item.recorded <= second),
-            acts=tuple(item for item in self.acts if item.recorded <= second),
-            attestations=tuple(item for item in self.attestations if item.recorded <= second),
-            histories={name: _until(history, second) for name, history in self.histories.items()},
-            executed=_reached(self.executed, second),
-            superseded=_reached(self.superseded, second),
-        )
-
-
-def _reached(moment: int | None, second: int) -> int | None:
-    return moment if moment is not None and moment <= second else None
-
-
-def _until(history: DomainHistory, second: int) -> DomainHistory:
-    known = [item for item, start in zip(history.accepted, in_force_from(history), strict=True) if start <= second]
-    return DomainHistory(known) if known and len(known) < len(history.accepted) else history
-
-
-@dataclass(frozen=True)
-class JudgedVote:
+class JudgedVote(NamedTuple):
     """A vote with the weight of its member (0 outside the electorate) and why it counts or not."""
 
     ballot: Ballot
@@ -136,13 +51,18 @@ class TallyState:
     sums: Sums
     tests: tuple[Test, ...]
     quorum_made_by: str | None
-    votes: tuple[JudgedVote, ...]
     opened: int
     since: int
     deadline: int
     extended_at: int | None
     outstanding: tuple[str, ...]
     decision: Decision | None
+    judge: Callable[[], tuple[JudgedVote, ...]] = field(repr=False, compare=False)
+
+    @cached_property
+    def votes(self) -> tuple[JudgedVote, ...]:
+        """Every vote in order of recording; made when it is asked for, as one more vote changes few of them."""
+        return self.judge()
 
 
 @dataclass(frozen=True)
@@ -204,7 +124,7 @@ def _follow_up(case: Case, courses: Mapping[str, _Course], decided: Decision | N
     return courses[case.domain].phases[-1].end + SETTLE_SECONDS
 
 
-def _poll(case: Case, name: str, rules: Rules, opened: int) -> Poll:
+def _poll(case: Case, name: str, rules: Rules, opened: int, earlier: Phase | None = None) -> Poll:
     question = Question(
         digest=case.digest,
         revision=int(case.statement.fields["revision"]),
@@ -215,13 +135,25 @@ def _poll(case: Case, name: str, rules: Rules, opened: int) -> Poll:
         allow_veto=rules.allow_veto,
         border=case.border(name),
     )
-    return Poll(question, rules, _ballots(case, name), case.delegations)
+    if earlier is not None and earlier.poll.question == question:
+        question = earlier.poll.question  # it knows which votes it admits
+    return Poll(question, rules, _ballots(case, name, case.ballots), case.delegations)
 
 
-def _ballots(case: Case, name: str) -> list[Ballot]:
-    if len(case.domains) == 1:
-        return list(case.ballots)
-    return [item for item in case.ballots if _asks(case, item) == name]
+def _run(
+    case: Case, name: str, label: str, rules: Rules, *, opened: int, end: int, not_before: int | None = None
+) -> Phase:
+    """One phase; where it was run before, from there on."""
+    key = (name, label, opened, end, opened if not_before is None else not_before)
+    earlier = case.phases.get(key)
+    poll = _poll(case, name, rules, opened, earlier)
+    phase = case.phases[key] = run_phase(poll, end=end, not_before=not_before, earlier=earlier)
+    return phase
+
+
+def _ballots(case: Case, name: str, ballots: Sequence[Ballot]) -> Sequence[Ballot]:
+    """Those that are judged in a domain."""
+    return ballots if len(case.domains) == 1 else [item for item in ballots if _asks(case, item) == name]
 
 
 def _asks(case: Case, ballot: Ballot) -> str:
@@ -243,13 +175,13 @@ def _course(case: Case, name: str) -> _Course:
         return _emergency(case)
     opened, pinned = case.opened, case.histories[name].at(case.opened)
     rules = rules_of(pinned, case.type)
-    first = run_phase(_poll(case, name, rules, opened), end=opened + rules.period)
+    first = _run(case, name, case.type, rules, opened=opened, end=opened + rules.period)
     if case.type != "Expedited" or first.decision.outcome == ADOPTED:
         return _Course((case.type,), (first,), (opened,))
     fallen = first.decision.at
     standard = rules_of(pinned, "Standard")
     end = max(opened + standard.period, first.end)
-    second = run_phase(_poll(case, name, standard, opened), end=end, not_before=fallen)
+    second = _run(case, name, "Standard", standard, opened=opened, end=end, not_before=fallen)
     return _Course((case.type, "Standard"), (first, second), (opened, fallen))
 
 
@@ -260,12 +192,13 @@ def _emergency(case: Case) -> _Course:
     end = opened + rules.period
     at = endorsed_at(case)
     decision = Decision(end, EXPIRED, Reason.NOT_ENDORSED) if at is None else Decision(at, ADOPTED, Reason.PASSED)
-    endorsing = Phase(_poll(case, case.domain, rules, opened), end, end, None, decision)
+    poll = _poll(case, case.domain, rules, opened)
+    endorsing = Phase(poll, end, end, None, decision, poll.count(end))
     if at is None or case.executed is None:
         return _Course(("Emergency",), (endorsing,), (opened,))
     seconds, standard = ratification_rules(history, opened, case.executed)
-    poll = _poll(case, case.domain, standard.for_ratification(seconds), case.executed)
-    phase = run_phase(poll, end=case.executed + seconds)
+    rules, end = standard.for_ratification(seconds), case.executed + seconds
+    phase = _run(case, case.domain, "Ratification", rules, opened=case.executed, end=end)
     return _Course(("Emergency", "Ratification"), (endorsing, phase), (opened, case.executed))
 
 
@@ -348,9 +281,11 @@ def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> T
     label, phase, since = course.current(at)
     rules, question = phase.poll.rules, phase.poll.question
     deadline = phase.deadline(at)
-    poll = replace(phase.poll, ballots=_ballots(case, name))
+    poll = replace(phase.poll, ballots=_ballots(case, name, case.ordered))
     moment = max(min(at, deadline), question.opened)
-    count = poll.count(deadline)
+    count = phase.count
+    if count.end != deadline or (count.second is not None and count.second > moment):
+        count = poll.count(deadline)
     sums = count.advance(moment)
     elapsed = moment - question.opened
     found = _endorsement_tests(case, moment) if label == "Emergency" else tests(rules, sums, elapsed)
@@ -364,17 +299,23 @@ def tally_at(case: Case, name: str, course: _Course, second: int, now: int) -> T
         sums=sums,
         tests=found,
         quorum_made_by=None if plain else count.quorum_made_by(rules, elapsed),
-        votes=tuple(
-            JudgedVote(item, _weight(question, item), count.reason(item, moment))
-            for item in sorted(poll.ballots, key=lambda found: (*found.moment, found.claimed, found.signature))
-        ),
         opened=question.opened,
         since=since,
         deadline=deadline,
-        extended_at=_reached(phase.extended_at, at),
+        extended_at=reached(phase.extended_at, at),
         outstanding=_unendorsed(case, moment) if label == "Emergency" else count.outstanding,
         decision=own,
+        judge=partial(_judged, poll, count, count.version, moment, deadline),
     )
+
+
+def _judged(poll: Poll, count: Count, version: int, second: int, deadline: int) -> tuple[JudgedVote, ...]:
+    """Why each vote counts or not; a count that has gone on since is made anew."""
+    if count.version != version:
+        count = poll.count(deadline)
+        count.advance(second)
+    question = poll.question
+    return tuple(JudgedVote(item, _weight(question, item), count.reason(item, second)) for item in poll.ballots)
 
 
 def _weight(question: Question, ballot: Ballot) -> int:
