@@ -17,6 +17,7 @@ from quorate.api.conditions import Reason
 from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of
 from quorate.contracts.content import NULL_DIGEST, Content, Previous
 from quorate.contracts.form import (
+    MAX_CONTENT_BYTES,
     SURFACES,
     ContractRefusedError,
     check_clause,
@@ -129,7 +130,18 @@ def apply_patch(document: Any, patch: Sequence[Mapping[str, Any]]) -> Any:
             result = _apply(result, {name: operation[name] for name in _MEMBERS[operation["op"]]})
         except (jsonpatch.JsonPatchException, JsonPointerException, TypeError, ValueError, LookupError) as error:
             _refuse(Reason.PATCH_FAILED, f"change.patch[{index}] ({operation['op']} {operation['path']!r}): {error}")
+        _check_growth(f"change.patch[{index}]", result)
     return result
+
+
+def _check_growth(where: str, document: Any) -> None:
+    """Refuse what no contract can hold as soon as it is there: 64 copies of the whole into itself double it 64 times."""
+    try:
+        size = len(canonical_bytes(document))
+    except NotCanonicalError as error:
+        _refuse(Reason.PATCH_FAILED, f"{where} leaves what has no canonical form: {error}")
+    if size > MAX_CONTENT_BYTES:
+        _refuse(Reason.PATCH_FAILED, f"{where} leaves {size} bytes; a contract has at most {MAX_CONTENT_BYTES}")
 
 
 def _apply(document: Any, operation: dict[str, Any]) -> Any:

@@ -151,6 +151,21 @@ def test_truth_is_not_one() -> None:
         apply_patch({"a": 1}, [{"op": "test", "path": "/a", "value": True}])
 
 
+@pytest.mark.parametrize(
+    "patch",
+    [
+        pytest.param([{"op": "copy", "from": "", "path": f"/{index}"} for index in range(64)], id="wide"),
+        pytest.param([{"op": "copy", "from": "", "path": "/a" * 2**index} for index in range(16)], id="deep"),
+        pytest.param([{"op": "add", "path": "/a" * index, "value": {"a": {}}} for index in range(1, 65)], id="nested"),
+    ],
+)
+def test_a_patch_that_grows_without_end(patch: list[dict[str, Any]]) -> None:
+    """Operations that double the document, in width or depth, are refused before it is larger than any contract."""
+    with pytest.raises(ContractRefusedError, match=r"change\.patch\[\d+\] leaves") as refused:
+        run(Target("1"), change(patch))
+    assert refused.value.reason is Reason.PATCH_FAILED
+
+
 texts = st.dictionaries(st.sampled_from(["title", "text", "rule"]), st.text(min_size=1, max_size=5))
 
 
