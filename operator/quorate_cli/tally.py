@@ -8,6 +8,7 @@ from quorate.canonical import parse_time
 from quorate_cli.options import Output
 from quorate_cli.output import BadInputError, Column, Format, emit, paint, show_fields, show_table
 from quorate_cli.pins import Pins, parse_pins
+from quorate_cli.verifying import verify_ahead
 from quorate_cli.yamlfiles import read_documents
 
 Obj = dict[str, Any]
@@ -35,7 +36,7 @@ def tally(
     opening = None if opened is None else _time("--opened", opened)
     documents = read_documents([*first, *(more or ())])
     try:
-        results = tally_documents(documents, at=moment, opened=opening, pins=parse_pins(pins or ()))
+        results = tally_documents(documents, at=moment, opened=opening, pins=parse_pins(pins or ()), ahead=verify_ahead)
     except ValueError as error:
         raise BadInputError(str(error)) from error
     if output in (Format.JSON, Format.YAML):

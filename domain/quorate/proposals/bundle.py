@@ -25,6 +25,8 @@ from quorate.audit.entry import EntryRefusedError, check_content, parse_timestam
 from quorate.audit.ids import entry_id
 from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of_bytes, parse_json, parse_time
 from quorate.identity.statements import Statement
+from quorate.lazy import lazy
+from quorate.proposals.votes import Ballot
 
 FORMAT = "quorate.dev/evidence/v1"
 PROOF_FORMAT = "quorate.dev/proof/v1"
@@ -64,6 +66,11 @@ class Signed:
     def accepted(self) -> bool:
         """Whether its entry accepted it; a refused one carries its reason in the entry's detail."""
         return str(self.entry["event_type"]).endswith(".accepted")
+
+    @lazy
+    def ballot(self) -> Ballot:
+        """A vote as it is counted: its signature is verified once, whoever asks."""
+        return Ballot(self.statement, self.signature, self.recorded)
 
     @property
     def recorded(self) -> int:
@@ -180,11 +187,20 @@ class Bundle:
             chain = f"{self.mesh_id}/{name}"
             found += [(chain, item.entry) for item in record.revisions]
             found += [(chain, item.authority["entry"]) for item in record.revisions if "entry" in item.authority]
-        held = {entry["entry_id"] for _, entry in found}
-        more = [pair for item in self.conflicts for pair in self._of_conflict(item)]
-        return found + list(
-            {entry["entry_id"]: (chain, entry) for chain, entry in more if entry["entry_id"] not in held}.values()
-        )
+        # A conflict repeats the domain's entries; a copy that says something else is an entry of its own, to be proven.
+        held = {(chain, entry["entry_id"]): entry for chain, entry in found}
+        for chain, entry in (pair for item in self.conflicts for pair in self._of_conflict(item)):
+            key = (chain, entry["entry_id"])
+            if held.get(key) != entry:
+                held.setdefault(key, entry)
+                found.append((chain, entry))
+        return found
+
+    def revisions_of(self, name: str) -> list[RevisionRecord]:
+        """Every revision of a domain that the bundle holds, those of its conflicts too."""
+        found = list(self.domains[name].revisions) if name in self.domains else []
+        parts = (item["domains"].get(name, ()) for item in self.conflicts)
+        return found + [RevisionRecord.parse(document) for part in parts for document in part]
 
     def _of_conflict(self, document: Mapping[str, Any]) -> list[tuple[str, Entry]]:
         """The entries of a conflict: its own and the votes in the chain of its domain, revisions in their own."""

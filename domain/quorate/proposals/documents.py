@@ -18,6 +18,7 @@ from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
 from quorate.proposals import outcome
 from quorate.proposals.acts import ActRecord
+from quorate.proposals.ahead import Ahead, nothing_ahead, unverified
 from quorate.proposals.amendment import OpenRevision, Standing, judge_spec
 from quorate.proposals.chains import BEGINNING, Authorisation, Chains, build_chains, times_claimed
 from quorate.proposals.decision import Case, decide, endorsed_at, still_endorsed
@@ -44,7 +45,12 @@ __all__ = ["DocumentError", "tally_documents"]
 
 
 def tally_documents(
-    objects: Sequence[Object], *, at: int, opened: int | None = None, pins: Mapping[str, str] | None = None
+    objects: Sequence[Object],
+    *,
+    at: int,
+    opened: int | None = None,
+    pins: Mapping[str, str] | None = None,
+    ahead: Ahead = nothing_ahead,
 ) -> list[dict[str, Any]]:
     """The outcome of each proposal revision in the documents, as of `at`; their order does not matter.
 
@@ -54,6 +60,7 @@ def tally_documents(
         at: Unix seconds.
         opened: The opening of each proposal's first revision; else its status, else its creationTimestamp.
         pins: Digest of revision 1 by `<meshId>/<name>`; without one, the first revision is taken on trust.
+        ahead: Verifies signatures of votes before they are asked for.
 
     Raises:
         DocumentError: a document of the wrong form, or an opening that nothing gives.
@@ -64,6 +71,7 @@ def tally_documents(
     authorised: list[tuple[int, Authorisation]] = []
     while True:
         chains = build_chains(folder, pins or {}, [found for _, found in authorised])
+        ahead(unverified(_known_ballots(folder, chains), chains.histories))
         results = _contested(folder, chains, at, opened)
         wanted = {refused["digest"] for refused in chains.refused}
         found = [item for result in results for item in result.authorises(at) if item[1].result in wanted]
@@ -72,6 +80,14 @@ def tally_documents(
             return [result.document for result in results]
         # The earliest alone: the revision that it brings about may change what is decided later.
         authorised.append(min(fresh, key=lambda item: item[0]))
+
+
+def _known_ballots(folder: Folder, chains: Chains) -> Iterator[Ballot]:
+    """The votes of domains that have an accepted revision."""
+    for item in folder.votes:
+        history = chains.histories.get(item["spec"]["domain"])
+        if history is not None:
+            yield folder.ballot(history.latest.mesh_id, item)
 
 
 @dataclass(frozen=True)
@@ -115,8 +131,10 @@ def _contested(folder: Folder, chains: Chains, at: int, opened: int | None) -> l
     """The results with the conflicts of adopted proposals; votes on a conflict are votes on no proposal."""
     results = _tally(folder, chains, at, opened)
     candidates = [item for item in (result.candidate for result in results) if item is not None]
+    cases = [item.case for item in results if not isinstance(item.case, Refusal)]
+    proposals = {case.digest: case.statement.fields for case in cases}
     asked = {str(result.document["proposal"]["digest"]) for result in results}
-    found = conflicts_of(candidates, _papers(folder, chains, asked), at) if candidates else []
+    found = conflicts_of(candidates, _papers(folder, chains, asked, proposals), at) if candidates else []
     if not found:
         return results
     results = _tally(folder, chains, at, opened, {item.found.conflict.digest for item in found})
@@ -132,20 +150,22 @@ def _with_conflicts(result: _Result, found: Sequence[Arbitrated]) -> _Result:
     return replace(result, document={**result.document, **shown}, conflicts=own)
 
 
-def _papers(folder: Folder, chains: Chains, asked: Collection[str]) -> Papers:
+def _papers(
+    folder: Folder, chains: Chains, asked: Collection[str], proposals: Mapping[str, Mapping[str, Any]]
+) -> Papers:
     """What conflicts are told from; votes on proposals are none of it."""
     ballots: dict[str, list[Ballot]] = {}
     for item in folder.votes:
         history, digest = chains.histories.get(item["spec"]["domain"]), item["spec"]["proposal"]["digest"]
         if history is not None and digest not in asked:
-            ballots.setdefault(digest, []).append(Ballot.of(history.latest.mesh_id, item["spec"], created(item)))
+            ballots.setdefault(digest, []).append(folder.ballot(history.latest.mesh_id, item))
     attested: dict[str, list[AttestationRecord]] = {}
     for item in folder.attestations:
         subject, history = item["spec"].get("subject") or {}, chains.histories.get(item["spec"]["domain"])
         if (item["spec"]["type"], subject.get("kind")) == ("Compliance", "PolicyConflict") and history is not None:
             record = AttestationRecord.of(history.latest.mesh_id, item["spec"], created(item))
             attested.setdefault(str(subject.get("digest")), []).append(record)
-    return Papers(chains.histories, ballots, folder.conflicts, attested)
+    return Papers(chains.histories, ballots, folder.conflicts, attested, proposals)
 
 
 def _tally(
@@ -288,7 +308,7 @@ class _Proposal:
     def _ballots(self, mesh: str, digest: str) -> list[Ballot]:
         """The votes on this digest, and those on none of the documents' proposals, so that each is shown."""
         return [
-            Ballot.of(mesh, item["spec"], created(item))
+            self.folder.ballot(mesh, item)
             for item in self.folder.votes
             if (voted := item["spec"]["proposal"]["digest"]) == digest or voted not in self.asked
         ]

@@ -17,6 +17,7 @@ from quorate.contracts.patch import Target, assemble, changed_target
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
+from quorate.proposals.ahead import Ahead, nothing_ahead, unverified
 from quorate.proposals.ancestry import derive_history
 from quorate.proposals.bundle import (
     Bundle,
@@ -35,6 +36,7 @@ from quorate.proposals.own import check_own
 from quorate.proposals.proof import check_proof
 from quorate.proposals.replay import recompute
 from quorate.proposals.report import Check, Finding, Pinned, Report
+from quorate.proposals.votes import vote_key
 from quorate.trust.domain import DomainHistory, DomainRevision
 from quorate.trust.edges import purpose_of
 
@@ -98,8 +100,17 @@ def build(
     return bundle.document()
 
 
-def verify(data: bytes, *, pinned: Pinned = Pinned(), proof: bytes | None = None) -> Report:  # noqa: B008 - frozen
-    """Verify the canonical bytes of a bundle, offline; each failure is named in the report, none is raised."""
+def verify(
+    data: bytes,
+    *,
+    pinned: Pinned = Pinned(),  # noqa: B008 - frozen
+    proof: bytes | None = None,
+    ahead: Ahead = nothing_ahead,
+) -> Report:
+    """Verify the canonical bytes of a bundle, offline; each failure is named in the report, none is raised.
+
+    `ahead` verifies signatures of votes before they are asked for.
+    """
     report = Report()
     try:
         document = parse_json(data)
@@ -119,13 +130,13 @@ def verify(data: bytes, *, pinned: Pinned = Pinned(), proof: bytes | None = None
         "entries": len(bundle.entries()),
     }
     try:
-        _verify(report, bundle, pinned, proof)
+        _verify(report, bundle, pinned, proof, ahead)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         report.fault(Check.FORM, f"a part of the bundle is not of the form that it must have: {error!r}")
     return report
 
 
-def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None) -> None:
+def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None, ahead: Ahead) -> None:
     histories = {
         name: history
         for name in bundle.domains
@@ -136,15 +147,16 @@ def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None)
             Check.REVISION, f"no chain of revisions of domain {bundle.domain} holds: nothing else can be checked"
         )
         return
+    ahead(unverified([item.ballot for item in bundle.votes], histories))
     _check_proposal(report, bundle, histories)
     _check_electorates(report, bundle, histories)
     _check_signed(report, bundle, histories)
     _check_outcome(report, bundle, histories)
-    check_conflicts(report, bundle, lambda part, name: derive_history(report, part, name, pinned, _nested))
+    above = check_conflicts(report, bundle, lambda part, name: derive_history(report, part, name, pinned, _nested))
     _check_receiver(report, bundle, pinned, histories)
     if pinned.contract is not None:
         _check_execution(report, bundle, *pinned.contract)
-    _check_proof(report, bundle, histories, proof)
+    _check_proof(report, bundle, [*histories.values(), *above], proof)
 
 
 def _nested(data: bytes, pinned: Pinned) -> Report:
@@ -224,6 +236,9 @@ def _signature_holds(item: Signed, who: str, bundle: Bundle, histories: Mapping[
     if history is None:
         return False
     revision = history.signing(item.recorded)
+    if item.statement.kind == "vote":
+        vote = vote_key(revision, str(fields.get(who)), str(fields.get("keyName")))
+        return vote is not None and vote.valid_at(item.recorded) and item.ballot.signed_by(vote.public_key)
     if item.statement.kind == "act" and fields.get("act") != "Withdraw":
         key = revision.admins.get(str(fields.get("by")))
     else:
@@ -260,7 +275,7 @@ def _check_outcome(report: Report, bundle: Bundle, histories: Mapping[str, Domai
 
 def _check_receiver(report: Report, bundle: Bundle, pinned: Pinned, histories: Mapping[str, DomainHistory]) -> None:
     """What only this receiver can know: its own votes, and what it applied before."""
-    check_own(report, bundle, pinned.own, pinned.accepting, _keys(bundle, histories))
+    check_own(report, bundle, pinned.own, pinned.accepting, _keys(bundle, histories.values()))
     if bundle.proposal_digest in set(pinned.applied):
         message = f"proposal {bundle.proposal_digest} was applied before"
         report.fault(Check.REPLAY, message, Reason.REPLAYED)
@@ -282,7 +297,7 @@ def _check_execution(report: Report, bundle: Bundle, base: bytes, result: bytes)
         report.fault(Check.EXECUTION, message)
 
 
-def _check_proof(report: Report, bundle: Bundle, histories: Mapping[str, DomainHistory], proof: bytes | None) -> None:
+def _check_proof(report: Report, bundle: Bundle, histories: Iterable[DomainHistory], proof: bytes | None) -> None:
     if proof is None:
         return
     try:
@@ -297,12 +312,10 @@ def _check_proof(report: Report, bundle: Bundle, histories: Mapping[str, DomainH
     report.anchored = not faults
 
 
-def _keys(bundle: Bundle, histories: Mapping[str, DomainHistory]) -> dict[str, list[VerifierKey]]:
-    """The log keys of each chain."""
-    return {f"{bundle.mesh_id}/{name}": _log_keys(history) for name, history in histories.items()}
-
-
-def _log_keys(history: DomainHistory) -> list[VerifierKey]:
-    """Log keys of every revision in the bundle: a checkpoint may be of a time before the last rotation."""
-    texts = dict.fromkeys(text for item in history.accepted for text in item.revision.log_keys)
-    return [parse_verifier_key(text) for text in texts]
+def _keys(bundle: Bundle, histories: Iterable[DomainHistory]) -> dict[str, list[VerifierKey]]:
+    """The log keys of each chain: of every revision, as a checkpoint may be of a time before the last rotation."""
+    found: dict[str, dict[str, VerifierKey]] = {}
+    for item in (item for history in histories for item in history.accepted):
+        keys = found.setdefault(f"{bundle.mesh_id}/{item.revision.name}", {})
+        keys |= {text: parse_verifier_key(text) for text in item.revision.log_keys if text not in keys}
+    return {chain: list(keys.values()) for chain, keys in found.items()}

@@ -10,6 +10,7 @@ from typing import Any
 from quorate.api.governance_proposal import GovernanceProposalSpec
 from quorate.api.policy_conflict import PolicyConflictSpec
 from quorate.canonical import MAX_INTEGER, NotCanonicalError, canonical_bytes, parse_time
+from quorate.proposals.votes import Ballot
 from quorate.trust.attestations import check_attestation_form
 from quorate.trust.form import FormError, check_fields
 
@@ -35,6 +36,14 @@ class Folder:
     recoveries: list[Object] = field(default_factory=list)
     attestations: list[Object] = field(default_factory=list)
     conflicts: list[Object] = field(default_factory=list)
+    _ballots: dict[tuple[str, int], Ballot] = field(default_factory=dict, repr=False)
+
+    def ballot(self, mesh_id: str, vote: Object) -> Ballot:
+        """One of `votes` as it is counted; the same at every look, so that its signature is verified once."""
+        key = (mesh_id, id(vote))
+        if key not in self._ballots:
+            self._ballots[key] = Ballot.of(mesh_id, vote["spec"], created(vote))
+        return self._ballots[key]
 
 
 def sort_documents(objects: Sequence[Any]) -> Folder:

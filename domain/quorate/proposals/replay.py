@@ -8,7 +8,6 @@ from quorate.proposals.bundle import Bundle, entry_second
 from quorate.proposals.decision import Case, decide
 from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.outcome import document
-from quorate.proposals.votes import Ballot
 from quorate.trust.domain import DomainHistory
 from quorate.trust.record import AttestationRecord
 
@@ -19,7 +18,7 @@ def case_of(bundle: Bundle, histories: Mapping[str, DomainHistory]) -> Case:
         statement=bundle.proposal,
         opened=entry_second(bundle.opening),
         histories=histories,
-        ballots=[Ballot(item.statement, item.signature, item.recorded) for item in bundle.votes],
+        ballots=[item.ballot for item in bundle.votes],
         delegations=[DelegationRecord(item.statement, item.signature, item.recorded) for item in bundle.delegations],
         acts=[ActRecord(item.statement, item.signature, item.recorded) for item in bundle.acts],
         executed=None if bundle.executing is None else entry_second(bundle.executing),

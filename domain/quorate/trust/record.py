@@ -36,6 +36,15 @@ class Record:
                 self._verdicts[public_key] = False
         return self._verdicts[public_key]
 
+    def knows(self, public_key: str) -> bool:
+        """Whether the signature was verified with this key already."""
+        return public_key in self._verdicts
+
+    def told(self, digest: str, public_key: str, *, holds: bool) -> None:
+        """What another process of ours found: the digest, and whether this key signed."""
+        self.__dict__["digest"] = digest
+        self._verdicts[public_key] = holds
+
     @lazy
     def digest(self) -> str:
         """The statement's digest."""

@@ -24,6 +24,7 @@ from quorate_cli.output import (
 from quorate_cli.pins import Pins, parse_pins
 from quorate_cli.receiver import Applied, Mine, MineProof, OtherEvidence, bundle_bytes, pinned
 from quorate_cli.sources import SYSTEM_NAMESPACE, Sources, accepted, why_not
+from quorate_cli.verifying import verify_ahead
 
 if TYPE_CHECKING:
     from quorate.proposals.evidence import Report
@@ -133,7 +134,7 @@ def verify(
     from quorate.proposals.evidence import verify as verify_evidence  # noqa: PLC0415 - the decision code
 
     trusted = pinned(pins, data, mine=mine, proofs=mine_proofs, applied=applied, evidence=evidence)
-    report = verify_evidence(data, pinned=trusted, proof=proven)
+    report = verify_evidence(data, pinned=trusted, proof=proven, ahead=verify_ahead)
     _report(report, output)
     # An alarm is for this member alone: it says nothing against the bundle, and yet something is wrong.
     alarmed = report.alarms and report.verdict in (Verdict.INTACT, Verdict.UNANCHORED)
