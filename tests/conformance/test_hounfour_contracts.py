@@ -115,7 +115,7 @@ def test_the_gate_on_the_published_contract(state: str, capability: str) -> None
 
 
 @pytest.mark.parametrize("tier", list(Tier))
-@pytest.mark.parametrize(("state", "held"), zip(STATES, Tier, strict=True))
+@pytest.mark.parametrize(("state", "held"), list(zip(STATES, Tier, strict=True)))
 def test_the_tiers_of_the_published_contract(state: str, held: Tier, tier: Tier) -> None:
     """Published vector 001 (§5): restricted, standard, extended, unlimited, in the order of the states."""
     assert gate(CONTRACT["surfaces"], state, Want(tier=tier), HOUNFOUR_SPELLING).allowed is (tier <= held)

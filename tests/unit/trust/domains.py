@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
+from enum import Enum
 from hashlib import sha256
 from typing import Any
 
@@ -13,7 +14,7 @@ from quorate.trust.domain import AcceptedRevision, DomainHistory, DomainRevision
 
 NAME = "acme"
 NODES = [f"{digit * 8}-{digit * 4}-4{digit * 3}-8{digit * 3}-{digit * 12}" for digit in "12345"]
-REMOVED = object()
+REMOVED = Enum("Removed", ["REMOVED"]).REMOVED  # Its repr is part of a test's name, the same in every process.
 """As the value of a change: the field is removed."""
 
 
