@@ -111,7 +111,6 @@ class Reason(StrEnum):
     NOT_OVERRIDDEN = "NotOverridden"
     OVERRIDE_NOT_PERMITTED = "OverrideNotPermitted"
     OVERRIDE_STALE = "OverrideStale"
-    SHARED_CLAUSE = "SharedClause"
     # A contract's gate and versions: docs/contracts.md.
     GRANTED = "Granted"
     NOT_GRANTED = "NotGranted"

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from quorate.api.conditions import Reason
 from quorate.api.policy_conflict import Cause
 from quorate.canonical import digest_of
 from quorate.conflicts.document import PROPOSAL, Conflict, Found, Party
 from quorate.contracts.content import Content
-from quorate.contracts.form import ContractRefusedError
-from quorate.contracts.patch import Target, assemble, changed_target
+from quorate.contracts.form import SURFACES, ContractRefusedError, check_surfaces
+from quorate.contracts.patch import Target, apply_patch, changed_target
 from quorate.identity.statements import Statement
 from quorate.trust.domain import DomainRevision
 
@@ -52,18 +53,21 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Override:
-    """A local override of this cluster's contract on one clause; `node` is the one that overrides."""
+    """A local override of this cluster's contract on one clause, announced and holding.
+
+    `node` is the one that overrides, `digest` that of {clause, text, reason}.
+    """
 
     contract: str
     clause: str
     text: str
     node: str
-    document: Mapping[str, Any]
+    digest: str
 
     @property
     def party(self) -> Party:
         """It as a side of a conflict."""
-        return Party("DynamicContract", self.contract, digest_of(dict(self.document)), clause=self.clause)
+        return Party("DynamicContract", self.contract, self.digest, clause=self.clause)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,7 @@ class Surroundings:
     """What one adopted proposal is compared with.
 
     `domain` is the revision in force; `parent` the parent's accepted one, None where none is known here; `content` what
-    is in force of its contract; `rivals` are other adopted proposals on its target.
+    is in force of its contract; `rivals` are other adopted proposals on its target; `overrides` hold on this cluster.
     """
 
     domain: DomainRevision
@@ -128,27 +132,27 @@ def _cause(one: Candidate, other: Candidate, content: Content | None) -> Cause |
 
 
 def _monotonic(one: Candidate, other: Candidate, content: Content | None) -> bool:
-    """Whether the surfaces after both, in either order, are a contract; True of any other target.
+    """Whether the surfaces after both, in either order, could be a contract's; True of any other target.
 
     A patch that no longer applies after the other one breaks no order: it fails by its base.
     """
-    if one.target.get("section") != "surfaces" or content is None:
+    if one.target.get("section") != SURFACES or content is None:
         return True
     return all(_stays_monotonic(content, pair) for pair in ((one, other), (other, one)))
 
 
 def _stays_monotonic(content: Content, changes: Iterable[Candidate]) -> bool:
-    for item in changes:
-        target = Target.parse(item.target)
-        try:
-            base = digest_of(target.value(content))
-            value = changed_target(content, target, {**item.fields["change"], "baseDigest": base})
-        except ContractRefusedError:
-            return True
-        try:
-            content = assemble(content, target, value, content.version, item.digest)
-        except ContractRefusedError:
-            return False
+    surfaces = None if content.surfaces is None else dict(content.surfaces)
+    try:
+        for item in changes:
+            surfaces = apply_patch(surfaces, item.fields["change"]["patch"])
+    except ContractRefusedError:
+        return True
+    try:
+        if surfaces is not None:
+            check_surfaces(surfaces, Reason.INVALID_RESULT)
+    except ContractRefusedError:
+        return False
     return True
 
 
@@ -177,11 +181,10 @@ def _parent(proposal: Candidate, around: Surroundings) -> Iterator[Found]:
 def _overrides(proposal: Candidate, around: Surroundings) -> Iterator[Found]:
     if not _shares(proposal, around.domain) or around.content is None:
         return
-    permitted = around.domain.spec.get("localOverridesPermitted") or {}
     text = _text_after(proposal, around.content)
     for item in around.overrides:
         same = (item.contract, item.clause) == (proposal.target["name"], proposal.target["clause"])
-        if same and item.clause in (permitted.get(item.node) or ()) and item.text != text:
+        if same and item.text != text:
             conflict = Conflict(around.domain.mesh_id, around.domain.name, (proposal.party, item.party))
             excluded = {item.node: f"overrides {item.clause}", proposal.proposer: f"proposer of {proposal.party.name}"}
             yield Found(conflict, Cause.OVERRIDE_CONTRADICTS, excluded, shared=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase
-from quorate.api.policy_conflict import ConflictOutcome
+from quorate.api.policy_conflict import Cause, ConflictOutcome
 from quorate.audit.entry import parse_timestamp
 from quorate.conflicts.document import Conflict, ConflictEvent
 from quorate.proposals.lifecycle import Life
@@ -73,6 +73,21 @@ def loss(conflicts: Iterable[Held], digest: str) -> tuple[Reason, Held] | None:
         if reason is not None:
             return reason, item
     return None
+
+
+def met_override(conflicts: Iterable[Held]) -> bool:
+    """Whether the proposal was contested by this node's override once: whatever is set anew contests it no more."""
+    return any(item.cause == Cause.OVERRIDE_CONTRADICTS for item in conflicts)
+
+
+def overruled(conflicts: Iterable[Held]) -> tuple[str, ...]:
+    """The clauses of the overrides against which a proposal, PartyA, won."""
+    won = (
+        item.conflict.parties[1].clause
+        for item in conflicts
+        if item.cause == Cause.OVERRIDE_CONTRADICTS and item.outcome == ConflictOutcome.PARTY_A
+    )
+    return tuple(clause for clause in won if clause is not None)
 
 
 def resumed(life: Life, conflicts: Sequence[Held]) -> Life:

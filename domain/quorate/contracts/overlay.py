@@ -18,30 +18,27 @@ from quorate.trust.domain import DomainRevision
 
 Recorded = Mapping[str, Mapping[str, Any]]
 """By clause, the item of the last recorded overlay: {clause, base, override, reason}."""
+Overruled = Mapping[str, str]
+"""By clause, its digest as a proposal left it that won an arbitration against this node's override of it."""
 
 
 @dataclass(frozen=True)
 class Permission:
-    """What one node may override of one contract, by the accepted revision. `refusal`: why nothing at all."""
+    """What one node may override, by the accepted revision. `refusal`: why nothing at all."""
 
     node_id: str
-    contract: str
     permitted: frozenset[str] = frozenset()
-    shared: frozenset[str] = frozenset()
     refusal: str | None = None
 
 
-def permission(
-    domain: DomainRevision, node_id: str, contract: str, *, narrowed: Collection[str] | None = None
-) -> Permission:
-    """What `node_id` may override of the DynamicContract named `contract`.
+def permission(domain: DomainRevision, node_id: str, *, narrowed: Collection[str] | None = None) -> Permission:
+    """What `node_id` may override of the domain's contracts.
 
     It must be a member whose role holds OverridePolicy and that is not suspended; `narrowed` (a MeshNode's
-    `privileges`; None: not narrowed) may take the privilege away. The clauses are those of `localOverridesPermitted`;
-    clauses of `sharedClauses` are nobody's to override.
+    `privileges`; None: not narrowed) may take the privilege away. The clauses are those of `localOverridesPermitted`,
+    shared or not: a vote that changes a shared one meets the override as a conflict (docs/conflicts.md).
     """
     member = domain.members.get(node_id)
-    shared = frozenset((domain.spec.get("sharedClauses") or {}).get(contract) or ())
     refusal = None
     if member is None:
         refusal = f"node {node_id} is not a member of {domain.name}"
@@ -52,7 +49,7 @@ def permission(
     elif narrowed is not None and Privilege.OVERRIDE_POLICY not in narrowed:
         refusal = f"privileges of the MeshNode of {node_id} leave out {Privilege.OVERRIDE_POLICY}"
     permitted = frozenset((domain.spec.get("localOverridesPermitted") or {}).get(node_id) or ())
-    return Permission(node_id, contract, permitted, shared, refusal)
+    return Permission(node_id, permitted, refusal)
 
 
 @dataclass(frozen=True)
@@ -80,21 +77,6 @@ class Item:
 
 
 @dataclass(frozen=True)
-class SharedOverride:
-    """An override that contradicts a shared clause: a conflict (governance.md, "Conflicts").
-
-    `shared_digest` is the digest of the clause in force, `override_digest` that of {clause, text, reason}.
-    """
-
-    contract: str
-    contract_id: str
-    clause: str
-    node_id: str
-    shared_digest: str
-    override_digest: str
-
-
-@dataclass(frozen=True)
 class Overlay:
     """All overrides of a contract on a node, judged, in the order of their clauses."""
 
@@ -116,22 +98,6 @@ class Overlay:
     def documents(self) -> list[dict[str, str]]:
         """What an entry records; an unchanged list is no change."""
         return [item.document() for item in self.items]
-
-    @property
-    def conflicts(self) -> tuple[SharedOverride, ...]:
-        """Overrides of shared clauses."""
-        return tuple(
-            SharedOverride(
-                self.permission.contract,
-                self.content.contract_id,
-                item.clause,
-                self.permission.node_id,
-                self.content.clause_digest(item.clause),
-                item.override,
-            )
-            for item in self.items
-            if item.reason is Reason.SHARED_CLAUSE
-        )
 
     @cached_property
     def effective(self) -> dict[str, Any]:
@@ -165,17 +131,20 @@ def judge_overrides(
     overrides: Sequence[Mapping[str, Any]],
     permission: Permission,
     recorded: Recorded | None = None,
+    overruled: Overruled | None = None,
 ) -> Overlay:
     """Judge `spec.localOverrides` against what the domain permits.
 
-    Reasons, in this order: Invalid (form, or a clause twice), NoSuchClause, SharedClause, OverrideNotPermitted,
-    OverrideStale (the clause was changed by vote after the same override was recorded: the newer vote stands until
-    the override is set anew), TooLarge (the effective content), Overridden.
+    Reasons, in this order: Invalid (form, or a clause twice), NoSuchClause, OverrideNotPermitted, ConflictLost
+    (arbitrators decided for the text in force: whatever is set anew, nothing holds until another vote changes the
+    clause), OverrideStale (the clause was changed by vote after the same override was recorded: the newer vote stands
+    until the override is set anew), TooLarge (the effective content), Overridden.
     """
     seen: set[str] = set()
     items = []
     for override in sorted(overrides, key=lambda item: clause_order(item["clause"])):
-        items.append(_judge(content, override, permission, (recorded or {}).get(override["clause"]), seen))
+        item = _judge(content, override, permission, (recorded or {}).get(override["clause"]), seen)
+        items.append(_unless_overruled(item, content, overruled or {}))
         seen.add(override["clause"])
     return _bounded(Overlay(content, permission, tuple(items)))
 
@@ -199,6 +168,14 @@ def _judge(
     return Item(clause, text, reason or Reason.OVERRIDDEN, message, base, digest)
 
 
+def _unless_overruled(item: Item, content: Content, overruled: Overruled) -> Item:
+    lost = item.reason in (Reason.OVERRIDDEN, Reason.OVERRIDE_STALE)
+    if not lost or overruled.get(item.clause) != content.clause_digest(item.clause):
+        return item
+    message = f"clause {item.clause}: arbitrators decided for the text in force, against the override of this node"
+    return replace(item, reason=Reason.CONFLICT_LOST, message=message, base=content.clause_digest(item.clause))
+
+
 def _refusal(
     content: Content, clause: str, text: str, permission: Permission, seen: Collection[str]
 ) -> tuple[Reason | None, str]:
@@ -210,8 +187,6 @@ def _refusal(
         check_clause(clause, {**content.clauses[clause], "text": text}, Reason.INVALID)
     except ContractRefusedError as error:
         return error.reason, str(error)
-    if clause in permission.shared:
-        return Reason.SHARED_CLAUSE, f"clause {clause} is in the domain's sharedClauses of {permission.contract}"
     if permission.refusal is not None:
         return Reason.OVERRIDE_NOT_PERMITTED, permission.refusal
     if clause not in permission.permitted:

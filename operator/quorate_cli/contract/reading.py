@@ -111,7 +111,7 @@ def overlay_of(contract: Obj, content: Content) -> Overlay:
         )
         for item in shown.get("items") or ()
     )
-    overlay = Overlay(content, Permission("", contract["metadata"]["name"]), items)
+    overlay = Overlay(content, Permission(""), items)
     if shown and overlay.effective_digest != shown["effectiveDigest"]:
         raise CliError(
             f"DynamicContract {contract['metadata']['name']!r}: spec.localOverrides is not what status.overlay "

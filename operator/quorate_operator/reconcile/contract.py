@@ -11,14 +11,14 @@ from quorate.contracts.author import Author, author_of
 from quorate.contracts.content import Content
 from quorate.contracts.drift import Drift, Remedy, detect
 from quorate.contracts.form import ContractRefusedError
-from quorate.contracts.overlay import judge_overrides, permission
 from quorate.contracts.window import Count
 from quorate_operator.errors import Stalled
 from quorate_operator.kube.client import FIELD_MANAGER
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import CONTENT_LABEL, Key, Obj
 from quorate_operator.reconcile.contract_holders import Holdings, counted
-from quorate_operator.reconcile.contract_past import CHANGED, CUT_OVER, GENESIS, Past, Version, past_of
+from quorate_operator.reconcile.contract_overlay import overlay_on, own_privileges
+from quorate_operator.reconcile.contract_past import CHANGED, CUT_OVER, GENESIS, Past, read_past
 from quorate_operator.reconcile.contract_standing import Standing, Step, draft
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.projection import content_key, is_held
@@ -125,16 +125,14 @@ class DynamicContracts:
             missing,
             await context.client.get(content_key(digest)) if missing else None,
             frozenset(self._holdings.holding(constitution, _contract_id(obj), digest, view, now)),
-            _privileges(view, node_id),
+            own_privileges(view, node_id),
         )
 
     async def _read(self, head: Recorded, context: Context) -> Past:
         """The contract's entries, once for each last one."""
         known = self._past.get(head.subject_key)
         if known is None or known[0].entry_id != head.entry_id:
-            entries = [entry for entry in await context.log.about(head.subject_key) if entry.chain_id == head.chain_id]
-            past = past_of([entry for entry in entries if entry.subject_key == head.subject_key])
-            known = self._past[head.subject_key] = (head, past or _pruned(head))
+            known = self._past[head.subject_key] = (head, await read_past(context.log, head))
         return known[1]
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
@@ -174,20 +172,6 @@ def _genesis(obj: Obj) -> Content | None:
         return Content.genesis(obj["spec"]["genesis"])
     except ContractRefusedError:
         return None
-
-
-def _privileges(view: View, node_id: str) -> frozenset[str] | None:
-    """What the MeshNode of the operator's node is narrowed to; of several with this nodeId, what all of them leave."""
-    nodes = [view.get(key) for key in view.by("MeshNode", "nodeId", node_id)]
-    written = [obj["spec"]["privileges"] for obj in nodes if obj is not None and "privileges" in obj["spec"]]
-    return frozenset.intersection(*map(frozenset, written)) if written else None
-
-
-def _pruned(head: Recorded) -> Past:
-    """What the last entry alone says, where the versions are in an archive."""
-    detail = head.detail
-    version = Version(detail["version"], detail["digest"], head.timestamp // 1_000_000)
-    return Past((version,))
 
 
 def genesis_refusal(obj: Obj, genesis: Content, constitution: Constitution, head: Recorded | None) -> str | None:
@@ -231,14 +215,12 @@ def _in_force(gathered: Gathered, head: Recorded, constitution: Constitution, no
     if content is None or content.digest != head.detail["digest"] or gathered.past is None:
         raise Stalled(Reason.LOG_BEHIND, f"content {head.detail['digest']} of the last entry is not in the database")
     latest, obj = constitution.latest, gathered.obj
-    allowed = permission(latest, gathered.node_id, obj["metadata"]["name"], narrowed=gathered.privileges)
-    overrides = obj["spec"].get("localOverrides") or ()
     standing = Standing(
         obj,
         head,
         content,
         gathered.past,
-        judge_overrides(content, overrides, allowed, gathered.past.recorded),
+        overlay_on(gathered.node_id, latest, obj, content, gathered.past, narrowed=gathered.privileges),
         Count.of(tuple(counted(latest, now)), gathered.holding),
         Remedy(latest.spec.get("drift") or Remedy.RESTORE),
         now,

@@ -6,7 +6,7 @@ from typing import Any
 
 from quorate.canonical import format_time
 from quorate.contracts.window import Identity, Window
-from quorate_operator.store.ports import Recorded
+from quorate_operator.store.ports import Log, Recorded
 
 GENESIS = "governance.contract.genesis"
 CHANGED = "governance.contract.changed"
@@ -50,6 +50,7 @@ class Past:
 
     `versions` are oldest first; `overlay` are the items of the last overlay; `drift` is (event, held digest or empty)
     of what was last recorded about the content in force; `cut_over` says that only the newest version is accepted.
+    `overruled`: clause → its digest as the change left it that won against this node's override of it.
     """
 
     versions: tuple[Version, ...]
@@ -57,6 +58,7 @@ class Past:
     drift: tuple[str, str] | None = None
     cut_over: bool = False
     recorded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    overruled: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def window(self) -> Window:
@@ -72,9 +74,11 @@ def past_of(entries: Sequence[Recorded]) -> Past | None:
     overlay: tuple[Mapping[str, Any], ...] = ()
     drift: tuple[str, str] | None = None
     cut_over = False
+    overruled: dict[str, str] = {}
     for entry in entries:
         if entry.event_type in (GENESIS, CHANGED):
             versions.append(_version(entry))
+            overruled |= entry.detail.get("overruled") or {}
             drift, cut_over = None, False
         elif entry.event_type in (DRIFTED, RESTORED):
             drift = entry.event_type, str(entry.detail.get("held") or "")
@@ -84,7 +88,14 @@ def past_of(entries: Sequence[Recorded]) -> Past | None:
             cut_over = True
     if not versions:
         return None
-    return Past(tuple(versions), overlay, drift, cut_over, {item["clause"]: item for item in overlay})
+    return Past(tuple(versions), overlay, drift, cut_over, {item["clause"]: item for item in overlay}, overruled)
+
+
+async def read_past(log: Log, head: Recorded) -> Past:
+    """The past of the contract whose last entry is `head`; what that alone says, where the rest is in an archive."""
+    entries = [entry for entry in await log.about(head.subject_key) if entry.chain_id == head.chain_id]
+    past = past_of([entry for entry in entries if entry.subject_key == head.subject_key])
+    return past or Past((Version(head.detail["version"], head.detail["digest"], head.timestamp // 1_000_000),))
 
 
 def _version(entry: Recorded) -> Version:

@@ -1,6 +1,9 @@
 """The entry that puts a new content of a contract in force."""
 
+from typing import Any
+
 from quorate.audit.entry import Draft, Tether
+from quorate.conflicts.effect import overruled
 from quorate.contracts.content import Content
 from quorate_operator.reconcile.contract import CHANGED
 from quorate_operator.reconcile.docket import Docket
@@ -14,11 +17,13 @@ def contract_changed(
     meta = contract.obj["metadata"]
     target = docket.fields["target"]
     clauses = (str(target["clause"]),) if target.get("clause") else ()
-    detail = {"digest": content.digest, "version": content.version, "proposalDigest": docket.digest}
+    detail: dict[str, Any] = {"digest": content.digest, "version": content.version, "proposalDigest": docket.digest}
     if contract.content is not None:
         detail["baseDigest"] = contract.content.digest
     if evidence is not None:
         detail["evidenceDigest"] = evidence
+    if ended := overruled(docket.conflicts):
+        detail["overruled"] = {clause: content.clause_digest(clause) for clause in ended}
     return Draft(
         content.contract_id,
         None if contract.head is None else contract.head.entry_id,

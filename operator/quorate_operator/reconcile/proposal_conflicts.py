@@ -7,11 +7,13 @@ from quorate.api.policy_conflict import Cause, Severity
 from quorate.api.tally import Phase
 from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, lacks_parent, target_topic
 from quorate.conflicts.document import PROPOSAL, Conflict, Found, Party
-from quorate.conflicts.effect import is_held, loss
+from quorate.conflicts.effect import is_held, loss, met_override
 from quorate.proposals.execution import Postponed
 from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
 from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, manifest, pods_governed
+from quorate_operator.reconcile.contract_overlay import overlay_on, own_privileges
+from quorate_operator.reconcile.contract_past import read_past
 from quorate_operator.reconcile.docket import Docket, Dockets
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.proposal_execution import is_stopped
@@ -39,7 +41,7 @@ async def gather_contested(
         parent=None if above is None else above.latest,
         content=None if gathered.contract is None else gathered.contract.content,
         rivals=await _rivals(docket, context, dockets),
-        overrides=_overrides(gathered),
+        overrides=await _overrides(gathered, docket, context),
     )
     proposal = candidate(docket)
     known = {item.conflict.pair for item in docket.conflicts}
@@ -102,13 +104,21 @@ def _ends(docket: Docket) -> bool:
     return docket.life.phase is not Phase.ADOPTED or loss(docket.conflicts, docket.digest) is not None
 
 
-def _overrides(gathered: Gathered) -> tuple[Override, ...]:
-    if gathered.contract is None:
+async def _overrides(gathered: Gathered, docket: Docket, context: Context) -> tuple[Override, ...]:
+    """What holds on this cluster of the contract's overrides and was announced by an entry; none a second time."""
+    contract = gathered.contract
+    if contract is None or contract.content is None or contract.head is None or met_override(docket.conflicts):
         return ()
-    obj = gathered.contract.obj
+    obj = contract.obj
+    if not obj["spec"].get("localOverrides"):
+        return ()
+    past, node_id = await read_past(context.log, contract.head), gathered.node_id
+    narrowed = own_privileges(context.view, node_id)
+    overlay = overlay_on(node_id, docket.constitution.latest, obj, contract.content, past, narrowed=narrowed)
     return tuple(
-        Override(obj["metadata"]["name"], item["clause"], item["text"], gathered.node_id, item)
-        for item in obj["spec"].get("localOverrides") or ()
+        Override(obj["metadata"]["name"], item.clause, item.text, node_id, item.override)
+        for item in overlay.applied
+        if past.recorded.get(item.clause) == item.document()
     )
 
 

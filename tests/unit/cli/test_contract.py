@@ -83,7 +83,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> OneDict:
     spec = domain()
     accepted = {"revision": 1, "digest": sources.constitution_of({"metadata": {"name": "fleet"}, "spec": spec}).digest}
     made.put("TrustDomain", "fleet", spec, status={"accepted": accepted})
-    overlay = judge_overrides(NOW, [HERE], Permission(node("hub"), "rules", frozenset({"2.9"})))
+    overlay = judge_overrides(NOW, [HERE], Permission(node("hub"), frozenset({"2.9"})))
     in_force = {
         "version": NOW.version,
         "digest": NOW.digest,

@@ -1,17 +1,21 @@
 """The numbered cases of docs/conflicts.md that the pure rules decide."""
 
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
 from quorate.api.conditions import Reason
 from quorate.api.governance_proposal import Phase
 from quorate.api.policy_conflict import Cause, ConflictOutcome, Level, Severity
+from quorate.canonical import digest_of
 from quorate.conflicts.arbitration import arbitrate
 from quorate.conflicts.arbitrators import rank
-from quorate.conflicts.detect import Surroundings, detect, lacks_parent
-from quorate.conflicts.effect import Held, loss, resumed, resumed_window
+from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, lacks_parent
+from quorate.conflicts.effect import Held, loss, met_override, overruled, resumed, resumed_window
 from quorate.conflicts.severity import Extent, severity_of
+from quorate.contracts.content import Content
+from quorate.contracts.patch import Target, changed_target
 from quorate.proposals.lifecycle import Life
 from quorate.trust.domain import DomainRevision
 from tests.unit.conflicts.arena import END, NAMES, Arena, candidate
@@ -201,6 +205,85 @@ def test_c19_an_unknown_parent_is_not_trusted() -> None:
     assert (found.cause, found.conflict.parties[1].name) == (Cause.PARENT_CONTRADICTS, "above")
     both = candidate("a", domains=["fleet", "above"])
     assert not list(detect(both, Surroundings(shared, parent=parent)))
+
+
+SURFACES = Content.genesis(
+    {
+        "contractId": "6b1b36cb-1111-4222-8333-444455556666",
+        "version": "v2026.01.05",
+        "clauses": {"1": {"text": "One."}},
+        "surfaces": {"cold": {"capabilities": []}, "warming": {"capabilities": ["read", "write"]}},
+    }
+)
+GIVE = [{"op": "add", "path": "/cold/capabilities/-", "value": "read"}]
+TAKE = [{"op": "replace", "path": "/warming/capabilities", "value": ["write"]}]
+WIDEN = [{"op": "add", "path": "/warming/capabilities/-", "value": "report"}]
+REMOVE = [{"op": "replace", "path": "", "value": None}]
+
+
+def on_surfaces(name: str, patch: list[dict[str, Any]], decided: int = 100) -> Candidate:
+    """An adopted change of the surfaces, whose timelock ends at 150 when it was decided at 100."""
+    target = {"kind": "DynamicContract", "name": "rules", "section": "surfaces"}
+    base = digest_of(SURFACES.document["surfaces"])
+    return candidate(name, decided, target=target, change={"baseDigest": base, "patch": patch})
+
+
+@pytest.mark.parametrize(
+    ("patches", "decided", "cause"),
+    [
+        ((GIVE, TAKE), 151, Cause.SURFACES_NOT_MONOTONIC),
+        ((TAKE, GIVE), 151, Cause.SURFACES_NOT_MONOTONIC),
+        ((GIVE, TAKE), 150, Cause.OVERLAPPING_TIMELOCKS),
+        ((GIVE, WIDEN), 151, None),
+        ((GIVE, REMOVE), 151, None),
+        ((REMOVE, TAKE), 151, None),
+    ],
+)
+def test_c23_and_c24_surfaces_after_both(
+    patches: tuple[list[dict[str, Any]], list[dict[str, Any]]], decided: int, cause: Cause | None
+) -> None:
+    """C23, C24: what each grants alone may take from a state what the one below has by then; timelocks come first."""
+    one, other = on_surfaces("a", patches[0]), on_surfaces("b", patches[1], decided)
+    for item in (one, other):
+        changed_target(SURFACES, Target(), item.fields["change"])
+    pairs = [(one, other), (other, one)]
+    found = [list(detect(first, Surroundings(DOMAIN, None, SURFACES, (second,)))) for first, second in pairs]
+    assert [[item.cause for item in each] for each in found] == [[] if cause is None else [cause]] * 2
+    assert found[0] == found[1]
+
+
+def test_clauses_have_no_order_to_break() -> None:
+    """Changes of a clause apart in time are no conflict, whatever the contract's surfaces are."""
+    rival = candidate("b", 151)
+    assert not list(detect(candidate("a"), Surroundings(DOMAIN, None, SURFACES, (rival,))))
+
+
+@pytest.mark.parametrize(
+    ("shared", "text", "conflicts"), [(["1"], "Here.", 1), (["1"], "x", 0), (["2"], "Here.", 0), ([], "Here.", 0)]
+)
+def test_c25_and_c27_a_vote_against_an_override(shared: list[str], text: str, conflicts: int) -> None:
+    """C25, C27: an override that holds contests a shared clause's change to another text, and nothing else."""
+    change = {"baseDigest": SURFACES.clause_digest("1"), "patch": [{"op": "replace", "path": "/text", "value": "x"}]}
+    proposal = candidate("a", change=change)
+    override = Override("rules", "1", text, node("m5"), "sha256:" + "5" * 64)
+    around = Surroundings(_domain(sharedClauses={"rules": shared}), None, SURFACES, overrides=(override,))
+    found = list(detect(proposal, around))
+    assert [item.cause for item in found] == [Cause.OVERRIDE_CONTRADICTS] * conflicts
+    for item in found:
+        assert [party.digest for party in item.conflict.parties] == [proposal.digest, override.digest]
+        assert set(item.excluded) == {node("m0"), node("m5")}
+
+
+def test_c25_and_c26_what_an_override_loses() -> None:
+    """C25, C26: only PartyA of an arbitration against an override ends it, and there is one for each proposal."""
+    conflict = Arena().conflict
+    sides = {outcome: [Held(conflict, 0, Cause.OVERRIDE_CONTRADICTS, 1, outcome)] for outcome in ConflictOutcome}
+    assert {outcome: overruled(held) for outcome, held in sides.items()} == {
+        outcome: ("1",) if outcome is ConflictOutcome.PARTY_A else () for outcome in ConflictOutcome
+    }
+    assert overruled([Held(conflict, 0, Cause.OVERLAPPING_TIMELOCKS, 1, ConflictOutcome.PARTY_A)]) == ()
+    assert met_override([Held(conflict, 0, Cause.OVERRIDE_CONTRADICTS)])
+    assert not met_override([Held(conflict, 0, Cause.OVERLAPPING_TIMELOCKS)])
 
 
 def test_an_unknown_parent_cannot_arbitrate() -> None:

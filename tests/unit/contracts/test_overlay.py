@@ -17,7 +17,7 @@ CONTENT = Content.genesis(
         "clauses": {"1": {"text": "One."}, "2": {"text": "Two.", "title": "Second"}, "2.10": {"text": "Ten."}},
     }
 )
-ALLOWED = Permission(NODE, "rules", frozenset({"1", "2", "9"}), frozenset({"2.10"}))
+ALLOWED = Permission(NODE, frozenset({"1", "2", "9"}))
 
 
 def domain(**changes: Any) -> DomainRevision:
@@ -44,7 +44,7 @@ def changed(clause: str, text: str) -> Content:
     [
         (override("1"), Reason.OVERRIDDEN),
         (override("9"), Reason.NO_SUCH_CLAUSE),
-        (override("2.10"), Reason.SHARED_CLAUSE),
+        (override("2.10"), Reason.OVERRIDE_NOT_PERMITTED),
         (override("1", "x" * 4097), Reason.INVALID),
         (override("1", ""), Reason.INVALID),
     ],
@@ -58,7 +58,7 @@ def test_table(given: dict[str, str], reason: Reason) -> None:
 
 def test_what_is_not_listed_is_not_permitted() -> None:
     """A clause that the domain does not list for the node stays as voted, and the message says what is listed."""
-    overlay = judge_overrides(CONTENT, [override("2")], Permission(NODE, "rules", frozenset({"1"})))
+    overlay = judge_overrides(CONTENT, [override("2")], Permission(NODE, frozenset({"1"})))
     assert overlay.items[0].reason is Reason.OVERRIDE_NOT_PERMITTED
     assert "only 1" in overlay.items[0].message
     assert overlay.effective_digest == CONTENT.digest
@@ -78,7 +78,7 @@ def test_what_is_not_listed_is_not_permitted() -> None:
 )
 def test_who_may(revision: DomainRevision, narrowed: list[str] | None, refused: str) -> None:
     """A member whose role holds OverridePolicy, neither suspended nor narrowed; nobody else."""
-    allowed = permission(revision, NODE, "rules", narrowed=narrowed)
+    allowed = permission(revision, NODE, narrowed=narrowed)
     assert (allowed.refusal is None) is (refused == "")
     assert refused in (allowed.refusal or "")
     item = judge_overrides(CONTENT, [override("1")], allowed).items[0]
@@ -118,11 +118,28 @@ def test_a_vote_on_another_clause_changes_nothing() -> None:
     assert after.documents == before.documents
 
 
-def test_the_finding_of_a_shared_clause() -> None:
-    """An override of a shared clause is a conflict with both sides' digests."""
-    (found,) = judged(override("1"), override("2.10")).conflicts
-    assert (found.contract, found.clause, found.node_id) == ("rules", "2.10", NODE)
-    assert found.shared_digest == CONTENT.clause_digest("2.10")
+def test_a_shared_clause_is_overridden_on_the_same_terms() -> None:
+    """Listed for the node it holds, shared or not; what a vote on it meets is for the conflicts to say."""
+    allowed = permission(domain(sharedClauses={"rules": ["1", "2"]}), NODE)
+    items = judge_overrides(CONTENT, [override("1"), override("2")], allowed).items
+    assert [item.reason for item in items] == [Reason.OVERRIDDEN, Reason.OVERRIDE_NOT_PERMITTED]
+
+
+def test_what_lost_an_arbitration_is_not_set_anew() -> None:
+    """While the text that won is in force no override of the clause holds; after another vote one set anew does."""
+    won = changed("1", "Uno.")
+    overruled = {"1": won.clause_digest("1")}
+    lost = judge_overrides(won, [override("1"), override("2")], ALLOWED, {}, overruled)
+    assert [item.reason for item in lost.items] == [Reason.CONFLICT_LOST, Reason.OVERRIDDEN]
+    recorded = {item["clause"]: item for item in lost.documents}
+    anew = judge_overrides(won, [override("1", "Anew.")], ALLOWED, recorded, overruled)
+    assert anew.items[0].reason is Reason.CONFLICT_LOST
+    assert anew.effective_digest == won.digest
+    later = changed("1", "Un.")
+    assert (
+        judge_overrides(later, [override("1")], ALLOWED, recorded, overruled).items[0].reason is Reason.OVERRIDE_STALE
+    )
+    assert judge_overrides(later, [override("1", "Anew.")], ALLOWED, recorded, overruled).items[0].applied
 
 
 def test_a_clause_twice_is_refused() -> None:
@@ -135,7 +152,7 @@ def test_too_large_as_a_whole() -> None:
     """What would make the effective content larger than 512 KiB has no effect at all."""
     clauses = {str(number): {"text": "x" * 4000} for number in range(1, 127)}
     content = Content(CONTENT.contract_id, "v2026.01.05", clauses)
-    allowed = Permission(NODE, "rules", frozenset(clauses))
+    allowed = Permission(NODE, frozenset(clauses))
     overlay = judge_overrides(content, [override(name, "\x01" * 4000) for name in clauses], allowed)
     assert {item.reason for item in overlay.items} == {Reason.TOO_LARGE}
     assert overlay.effective_digest == content.digest

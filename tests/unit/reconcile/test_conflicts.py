@@ -389,20 +389,108 @@ def endorse(town: Town, proposal: Key) -> None:
     town.apply("GovernanceProposal", proposal.name, spec, "default")
 
 
-async def test_an_override_of_a_shared_clause_is_arbitrated() -> None:
-    """This node may override a shared clause and does: a vote that changes it has the override for a party."""
-    overridden = {"localOverridesPermitted": {node("m0"): ["1"]}, **SHARED}
-    town = await founded(**overridden)
+PERMITTED: dict[str, Any] = {"localOverridesPermitted": {node("m0"): ["1"]}, **SHARED}
+
+
+def override(town: Town, text: str = "at most 10 GiB") -> None:
+    """This node's override of clause 1."""
     spec = {**town.server.objects[town.contract]["spec"]}
-    spec["localOverrides"] = [{"clause": "1", "text": "at most 10 GiB", "reason": "small cards"}]
+    spec["localOverrides"] = [{"clause": "1", "text": text, "reason": "small cards"}]
     town.apply("DynamicContract", "rules", spec)
-    proposal = propose(town, "a", "m1")
+
+
+def overlay(town: Town) -> tuple[list[str], bool]:
+    """The reasons that the overlay shows, and whether anything else than what was voted holds here."""
+    status = town.status(town.contract)
+    shown = status["overlay"]
+    return [item["reason"] for item in shown["items"]], shown["effectiveDigest"] != status["inForce"]["digest"]
+
+
+async def overridden(name: str = "a", **domain: Any) -> tuple[Town, Key, list[Key]]:
+    """An override of clause 1, then a proposal that changes it, adopted; the conflicts that opened."""
+    town = await founded(**domain)
+    override(town)
+    proposal = propose(town, name, "m1")
     await adopt(town, proposal)
-    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    return town, proposal, [key for key in town.server.objects if key.kind == "PolicyConflict"]
+
+
+async def test_c25_a_vote_that_wins_ends_the_override() -> None:
+    """C25: it executes, the override is ConflictLost, set anew and after a restart too; another vote opens the way."""
+    town, proposal, (conflict,) = await overridden(**PERMITTED)
     assert town.status(conflict)["cause"] == "OverrideContradicts"
+    assert overlay(town) == (["Overridden"], True)
+    assert node("m0") not in {item["nodeId"] for item in town.status(conflict)["arbitrators"]}
     arbitrate(town, conflict, "AA")
     await town.settle(40)
     assert town.status(proposal)["phase"] == "Executed"
+    assert overlay(town) == (["ConflictLost"], False)
+    report = verify(town.content(town.status(proposal)["evidenceRef"]), pinned=Pinned())
+    assert (report.verdict, report.applicable) == (Verdict.UNANCHORED, True), report.faults
+    entries = [row.recorded for row in town.shared.rows[towns.CHAIN]]
+    (entry,) = [item for item in entries if item.event_type == "governance.contract.changed"]
+    assert entry.detail["overruled"] == {"1": town.status(town.contract)["clauseDigests"]["1"]}
+    override(town, "at most 11 GiB")
+    await (await town.restart()).settle()
+    assert overlay(town) == (["ConflictLost"], False)
+    digest = town.status(town.contract)["clauseDigests"]["1"]
+    change = {"baseDigest": digest, "patch": [{"op": "replace", "path": "/text", "value": "another"}]}
+    later = propose(town, "later", "m1", change=change)
+    await adopt(town, later)
+    await town.settle(40)
+    assert town.status(later)["phase"] == "Executed"
+    override(town, "at most 12 GiB")
+    await town.settle()
+    assert overlay(town) == (["Overridden"], True)
+    assert not town.errors
+
+
+async def test_c26_an_override_that_wins_is_kept() -> None:
+    """C26: the proposal is Failed, ConflictLost; the clause is as before and the override holds as before."""
+    town, proposal, (conflict,) = await overridden(**PERMITTED)
+    before = town.status(town.contract)
+    arbitrate(town, conflict, "BB")
+    await town.settle(40)
+    assert (town.status(proposal)["phase"], town.status(proposal)["reason"]) == ("Failed", "ConflictLost")
+    assert town.status(town.contract) == before
+    assert overlay(town) == (["Overridden"], True)
+    assert not town.errors
+
+
+@pytest.mark.parametrize(
+    ("name", "domain", "after"),
+    [
+        ("a", SHARED, ["OverrideNotPermitted"]),
+        ("a", {"localOverridesPermitted": PERMITTED["localOverridesPermitted"]}, ["OverrideStale"]),
+        ("10 GiB", PERMITTED, ["OverrideStale"]),
+    ],
+)
+async def test_c27_an_override_that_contradicts_nothing(name: str, domain: dict[str, Any], after: list[str]) -> None:
+    """C27: one that does not hold, of a clause that is not shared, or of the voted text stops no vote."""
+    town = await founded(**domain)
+    override(town)
+    patch = [{"op": "replace", "path": "/text", "value": f"at most {name}"}]
+    base = town.status(town.contract)["clauseDigests"]["1"]
+    proposal = propose(town, "a", "m1", change={"baseDigest": base, "patch": patch})
+    await adopt(town, proposal)
+    await town.settle(40)
+    assert town.status(proposal)["phase"] == "Executed"
+    assert not [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    assert overlay(town) == (after, False)
+
+
+async def test_a_proposal_meets_the_override_once() -> None:
+    """While arbitrators decide and after it, an override that is edited opens no other conflict and ends with it."""
+    town, proposal, (conflict,) = await overridden(**PERMITTED)
+    override(town, "at most 9 GiB")
+    await town.settle(5)
+    arbitrate(town, conflict, "AA")
+    await town.settle(3)
+    override(town, "at most 8 GiB")
+    await town.settle(40)
+    assert town.status(proposal)["phase"] == "Executed"
+    assert town.entries.count("governance.conflict.opened") == 1
+    assert overlay(town) == (["ConflictLost"], False)
 
 
 def offline(town: Town) -> dict[str, dict[str, Any]]:
