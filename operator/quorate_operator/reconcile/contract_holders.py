@@ -41,13 +41,20 @@ class Holdings:
         """NodeIds that hold the digest of a contract, by heartbeat or attestation; members or not."""
         name = constitution.latest.name
         beats = {node for node, held in self._held[name].items() if held.get(contract_id) == digest}
-        return beats | self._attested(constitution, digest, view, now)
+        return beats | self._attested(constitution, contract_id, digest, view, now)
 
-    def _attested(self, constitution: Constitution, digest: str, view: View, now: int) -> set[str]:
-        found = set()
+    def _attested(self, constitution: Constitution, contract_id: str, digest: str, view: View, now: int) -> set[str]:
+        """Members that say it under this domain and of this contract by its name.
+
+        So nothing that crosses a boundary counts, whatever that makes of it: what was signed under another domain, or
+        about another domain's contract.
+        """
+        listed, found = constitution.latest.contracts.get(contract_id), set[str]()
+        subject = None if listed is None else ("DynamicContract", listed["name"])
         for key in view.by("Attestation", "subject", digest):
             obj = view.get(key)
-            if obj is not None and self._says(obj, constitution, now):
+            about = {} if obj is None else obj["spec"]["subject"]
+            if obj is not None and (about["kind"], about["name"]) == subject and self._says(obj, constitution, now):
                 found.add(str(obj["spec"]["attester"]))
         return found
 

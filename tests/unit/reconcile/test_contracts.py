@@ -7,7 +7,7 @@ import pytest
 
 from quorate.canonical import format_time
 from quorate.contracts.window import DUAL_ACCEPT_SECONDS
-from quorate.identity.statements import attestation_statement
+from quorate.identity.statements import attestation_statement, trust_domain_statement
 from quorate_operator.kube.resources import Key
 from tests.unit.proposals.fleet import MESH, node, seed
 
@@ -111,7 +111,7 @@ async def test_a_permitted_override_holds_and_is_shown() -> None:
     [
         ({}, HERE, "OverrideNotPermitted"),
         ({"localOverridesPermitted": {node("m1"): ["1"]}}, HERE, "OverrideNotPermitted"),
-        ({"localOverridesPermitted": {node("m0"): ["1"]}, "sharedClauses": {"rules": ["1"]}}, HERE, "SharedClause"),
+        ({"sharedClauses": {"rules": ["1"]}}, HERE, "OverrideNotPermitted"),
         ({"localOverridesPermitted": {node("m0"): ["7"]}}, {**HERE, "clause": "7"}, "NoSuchClause"),
     ],
 )
@@ -234,6 +234,39 @@ async def test_an_attestation_says_it_too() -> None:
     await town.settle()
     assert town.condition(Key("Attestation", "default", "held-m1"), "Ready")[0] == "True"
     assert town.status(town.contract)["holders"] == 1
+
+
+@pytest.mark.parametrize("action", ["Deny", "Quarantine", "Warn"])
+@pytest.mark.parametrize("crossing", ["signed under another domain", "about another domain's contract"])
+async def test_what_crosses_a_boundary_holds_nothing(action: str, crossing: str) -> None:
+    """Its domain and its contract are asked, whatever the boundary says: outside of it only a warning is left."""
+    town = await Town().restart()
+    boundary = [{"fromDomain": "partner", "minScoreBasisPoints": 5000, "onViolation": action}]
+    await town.found(boundary=boundary)
+    spec = town.domain_spec(boundary=[{**boundary[0], "fromDomain": "fleet"}])
+    plain = {name: value for name, value in spec.items() if name not in ("signatures", "contracts")}
+    statement = trust_domain_statement("partner", plain)
+    signatures = [{"name": name, "signature": statement.sign(seed(name))} for name in ("ada", "bob")]
+    town.apply("TrustDomain", "partner", {**plain, "signatures": signatures})
+    town.apply("DynamicContract", "theirs", {"trustDomain": "partner", "genesis": town.genesis()})
+    await town.settle()
+    digest = town.status(town.contract)["inForce"]["digest"]
+    under, name = ("partner", "rules") if crossing.startswith("signed") else ("fleet", "theirs")
+    held = {
+        "domain": under,
+        "attester": node("m1"),
+        "keyName": "machine",
+        "sequence": 1,
+        "at": format_time(int(town.now)),
+        "subject": {"kind": "DynamicContract", "name": name, "digest": digest},
+        "type": "ContractHeld",
+        "statement": {},
+    }
+    held["signature"] = attestation_statement(MESH, held).sign(seed("m1.machine"))
+    key = town.apply("Attestation", "held", held, "default")
+    await town.settle()
+    assert town.condition(key, "WithinBoundary")[0] == "False"
+    assert town.status(town.contract)["holders"] == 0
 
 
 async def test_who_wrote_it_is_named_and_it_is_restored() -> None:
