@@ -18,6 +18,16 @@ app = typer.Typer(no_args_is_help=True, help="Register nodes and send their hear
 
 Domains = Annotated[list[str], typer.Option("--domain", metavar="NAME", help="A TrustDomain of the node; repeatable.")]
 
+Privileges = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--privilege",
+        metavar="NAME",
+        help="All that the node's own identity may do, of what its role allows (ProposePolicy, ValidateAttestation, "
+        "VoteOnProposal, OverridePolicy); repeatable. Without it: what its role allows.",
+    ),
+]
+
 
 @app.command()
 def register(
@@ -26,6 +36,7 @@ def register(
     node_id: Annotated[
         str | None, typer.Option("--node-id", metavar="UUID", help="The node's UUIDv4; else a new one.")
     ] = None,
+    privileges: Privileges = None,
     dry_run: DryRun = False,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
@@ -36,7 +47,7 @@ def register(
 
     identifier = node_id or str(uuid.uuid4())
     try:
-        objects = node_identity(name, identifier, domains)
+        objects = node_identity(name, identifier, domains, privileges)
     except ValueError as error:
         raise BadInputError(str(error)) from error
     publish(objects, None if dry_run else connect(kubeconfig, sandbox), output, verb="registered")

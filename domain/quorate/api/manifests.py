@@ -306,19 +306,33 @@ def _node_rules() -> list[Manifest]:
     ]
 
 
-def node_identity(name: str, node_id: str, trust_domains: Iterable[str] = ()) -> list[Manifest]:
+def _privileges(names: Iterable[str]) -> list[str]:
+    found, known = list(dict.fromkeys(names)), list(map(str, Privilege))
+    for name in found:
+        if name not in known:
+            raise ValueError(f"privilege {name!r}: must be one of {', '.join(known)}")
+    return found
+
+
+def node_identity(
+    name: str, node_id: str, trust_domains: Iterable[str] = (), privileges: Iterable[str] | None = None
+) -> list[Manifest]:
     """What gives the node `name` an identity on this cluster, in the order in which it is applied.
 
     Namespace with the node's id, ServiceAccount, Role and RoleBinding, ResourceQuota, the right to read the mesh, and
-    the MeshNode. Raises ValueError for a name that no namespace can carry or a node id that is no UUIDv4.
+    the MeshNode; `privileges` narrow it (None: what its role allows). Raises ValueError for a name that no namespace
+    can carry, a node id that is no UUIDv4, or what is no privilege.
     """
     namespace = node_namespace(name)
     if re.fullmatch(UUID4, node_id) is None:
         raise ValueError(f"nodeId {node_id!r}: expected a UUIDv4 in lower case")
     account = [{"kind": "ServiceAccount", "namespace": namespace, "name": NODE_ACCOUNT}]
     quota = {f"count/{plural}.{GROUP}": str(NODE_QUOTA) for plural in ("votes", "attestations")}
-    listed = list(trust_domains)
-    domains = {"trustDomains": listed} if listed else {}
+    spec: Manifest = {"nodeId": node_id}
+    if domains := list(trust_domains):
+        spec["trustDomains"] = domains
+    if privileges is not None:
+        spec["privileges"] = _privileges(privileges)
     return [
         _object("Namespace", namespace, api="v1", labels={NODE_ID_LABEL: node_id}),
         _object("ServiceAccount", NODE_ACCOUNT, namespace, api="v1"),
@@ -326,5 +340,5 @@ def node_identity(name: str, node_id: str, trust_domains: Iterable[str] = ()) ->
         _binding(NODE_ACCOUNT, account, NODE_ACCOUNT, namespace),
         _object("ResourceQuota", NODE_ACCOUNT, namespace, api="v1", spec={"hard": quota}),
         _binding("quorate-node-reader", account, namespace),
-        _object("MeshNode", name, api=API_VERSION, spec={"nodeId": node_id, **domains}),
+        _object("MeshNode", name, api=API_VERSION, spec=spec),
     ]

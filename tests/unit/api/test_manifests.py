@@ -67,3 +67,11 @@ def test_a_node_id_is_a_uuid() -> None:
     """Another node id is refused with field, value and rule."""
     with pytest.raises(ValueError, match="nodeId 'hub-a': expected a UUIDv4 in lower case"):
         manifests.node_identity("hub-a", "hub-a")
+
+
+def test_privileges_narrow_the_node() -> None:
+    """Given ones stand in the MeshNode once each, none leave it nothing, and another word is refused."""
+    for given, written in ((["VoteOnProposal", "VoteOnProposal"], ["VoteOnProposal"]), ([], [])):
+        assert manifests.node_identity("hub-a", NODE_ID, (), given)[-1]["spec"]["privileges"] == written
+    with pytest.raises(ValueError, match="privilege 'Rule': must be one of ProposePolicy, ValidateAttestation"):
+        manifests.node_identity("hub-a", NODE_ID, (), ["Rule"])

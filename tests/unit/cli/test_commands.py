@@ -191,9 +191,18 @@ def test_formats_agree(quorate: Quorate, fleet: Path) -> None:
     assert quorate(*arguments, "-o", "name").out.splitlines()[-1] == "meshnode.quorate.dev/hub-a"
 
 
+@pytest.mark.parametrize("privileges", [(), ("ValidateAttestation", "VoteOnProposal")])
+def test_a_node_is_registered_with_less_than_its_role(quorate: Quorate, privileges: tuple[str, ...]) -> None:
+    """Each `--privilege` stands in the MeshNode; without one the field is absent: what its role allows."""
+    options = [word for name in privileges for word in ("--privilege", name)]
+    made = quorate("node", "register", "hub-a", "--domain", "fleet", "--dry-run", "-o", "json", *options)
+    assert tuple(made.document["items"][-1]["spec"].get("privileges", ())) == privileges
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
+        (["node", "register", "n", "--domain", "d", "--privilege", "Rule"], "privilege 'Rule': must be one of"),
         (["node", "register", "x" * 51, "--domain", "d"], "50"),
         (["node", "register", "n", "--domain", "d", "--node-id", "5"], "expected a UUIDv4"),
         (["contract", "show", "c", "--kubeconfig", "/nowhere/config"], "/nowhere/config: the file does not exist"),
