@@ -7,6 +7,7 @@ import base64
 import os
 import socket
 import struct
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -70,12 +71,13 @@ class Agent:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
                 connection.settimeout(TIMEOUT_SECONDS)
+                deadline = time.monotonic() + TIMEOUT_SECONDS
                 connection.connect(self._path)
                 connection.sendall(struct.pack(">IB", len(body) + 1, kind) + body)
-                (length,) = struct.unpack(">I", _receive(connection, 4))
+                (length,) = struct.unpack(">I", _receive(connection, 4, deadline))
                 if not 0 < length <= MAX_MESSAGE:
                     raise UnreachableError(f"SSH agent: answered with {length} bytes; at most {MAX_MESSAGE} are read")
-                answer = _receive(connection, length)
+                answer = _receive(connection, length, deadline)
         except OSError as error:
             raise UnreachableError(f"SSH agent at {self._path}: {error.strerror or error}") from error
         if answer[0] != expected:
@@ -114,9 +116,13 @@ class Agent:
         return signature
 
 
-def _receive(connection: socket.socket, length: int) -> bytes:
+def _receive(connection: socket.socket, length: int, deadline: float) -> bytes:
     data = b""
     while len(data) < length:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        connection.settimeout(left)  # of the whole answer, however many parts it comes in
         part = connection.recv(length - len(data))
         if not part:
             raise OSError("closed the connection")

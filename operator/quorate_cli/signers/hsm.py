@@ -159,13 +159,24 @@ def _pin(uri: TokenUri, token: "Token") -> Any:
     from pkcs11 import PROTECTED_AUTH, TokenFlag  # noqa: PLC0415 - an extra
 
     if uri.pin_file is not None:
-        return read_key_bytes(uri.pin_file).decode(errors="replace").strip()
+        return _pin_of(uri.pin_file)
     if TokenFlag.PROTECTED_AUTHENTICATION_PATH in token.flags:
         return PROTECTED_AUTH
     if not sys.stdin.isatty():
         rule = "there is no terminal to ask for the PIN; add pin-source=file:PATH (0600) to the URI's query"
         raise BadInputError(f"--key {uri.label}: {rule}")
     return getpass(f"PIN of token {token.label}: ")
+
+
+def _pin_of(file: Path) -> str:
+    """The text of a PIN file; BadInputError rather than a try that the token would count as wrong."""
+    try:
+        pin = read_key_bytes(file).decode().strip()
+    except UnicodeDecodeError:
+        raise BadInputError(f"PIN file {file}: is not UTF-8 text") from None  # the error would show the PIN
+    if not pin:
+        raise BadInputError(f"PIN file {file}: holds no PIN")
+    return pin
 
 
 def _log_in(token: "Token", pin: Any) -> "Session":

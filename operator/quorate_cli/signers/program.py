@@ -52,7 +52,8 @@ def find_program(command: str, *, timeout: float = TIMEOUT_SECONDS) -> ProgramSi
     try:
         words = tuple(shlex.split(command))
     except ValueError as error:
-        raise BadInputError(f"--key exec:{command}: {error}") from error
+        # Without its text: an argument may be a secret.
+        raise BadInputError(f"--key exec: cannot be split into program and arguments: {error}") from error
     if not words:
         raise BadInputError("--key exec: names no program; write exec:PROGRAM, or exec:'PROGRAM ARGUMENT…'")
     answer = ask(words, "PublicKey", {}, timeout=timeout)

@@ -1,5 +1,6 @@
 """One receiver of signed messages, as Standard Webhooks has it; URL and keys appear in no log."""
 
+import asyncio
 import logging
 import stat
 from collections.abc import Callable, Sequence
@@ -67,7 +68,7 @@ class Webhook:
     def __init__(
         self, url: str, keys: Sequence[WebhookKey], clock: Callable[[], float], *, timeout: float = TIMEOUT_SECONDS
     ) -> None:
-        self._url, self._keys, self._clock = url, tuple(keys), clock
+        self._url, self._keys, self._clock, self._timeout = url, tuple(keys), clock, timeout
         # Redirects are not followed: the administrator chose this address, its answer may not choose another.
         self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False)
         # httpx writes each request's whole URL at INFO, and its path may be a token.
@@ -81,9 +82,13 @@ class Webhook:
         body = canonical_bytes(dict(notice.document))
         signed = headers(self._keys, notice.id, int(self._clock()), body)
         try:
-            async with self._http.stream(
-                "POST", self._url, content=body, headers={"content-type": "application/json", **signed}
-            ) as response:
+            # The client's timeout is for each read: one that answers a byte at a time would never reach it.
+            async with (
+                asyncio.timeout(self._timeout),
+                self._http.stream(
+                    "POST", self._url, content=body, headers={"content-type": "application/json", **signed}
+                ) as response,
+            ):
                 return _judge(response)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             return Answer(said=type(error).__name__)

@@ -181,6 +181,18 @@ def test_a_wrong_pin_is_refused_once(token: SoftToken, tmp_path: Path) -> None:
     assert len(open_signer(token.uri()).sign(b"m")) == 64
 
 
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"", "holds no PIN"), (b"\n", "holds no PIN"), (b"\xff1", "is not UTF-8")]
+)
+def test_a_pin_file_without_a_pin_costs_no_try(token: SoftToken, tmp_path: Path, content: bytes, said: str) -> None:
+    """What can be no PIN is refused by its file before the token sees it."""
+    file = tmp_path / "alice.pin"
+    file.touch(mode=0o600)
+    file.write_bytes(content)
+    with pytest.raises(BadInputError, match=f"PIN file .*alice.pin: {said}"):
+        open_signer(token.uri(pin=file)).sign(b"m")
+
+
 def test_the_pin_is_asked_for_once_and_unseen(token: SoftToken, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pin-source the terminal is asked, at the first signature only; without a terminal it says so."""
     asked: list[str] = []
@@ -283,6 +295,13 @@ def test_no_program_and_no_shell(tmp_path: Path) -> None:
     with pytest.raises(CliError):
         open_signer(f"exec:/bin/echo $(touch {tmp_path}/made); touch {tmp_path}/made")
     assert not (tmp_path / "made").exists()
+
+
+def test_an_argument_of_a_program_is_not_shown() -> None:
+    """A command that cannot be split is refused without its text, which may hold a secret."""
+    with pytest.raises(BadInputError, match="No closing quotation") as refused:
+        open_signer("exec:sign --token=hunter2 'x")
+    assert "hunter2" not in str(refused.value)
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

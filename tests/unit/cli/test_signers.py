@@ -2,15 +2,19 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
 from quorate.identity import ed25519
 from quorate_cli.keys import Purpose, make_key
 from quorate_cli.output import BadInputError, CliError, UnreachableError
+from quorate_cli.signers import agent as agents
 from quorate_cli.signers import open_signer
 from quorate_operator.store.intake import read_key
 from tests.unit.cli.conftest import Quorate
@@ -72,6 +76,29 @@ def test_without_an_agent_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "none"))
     with pytest.raises(UnreachableError, match="No such file"):
         open_signer("agent:alice")
+
+
+def test_an_agent_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """An answer that comes a byte at a time ends with the bound of the whole answer."""
+    monkeypatch.setattr(agents, "TIMEOUT_SECONDS", 0.3)
+    given_up = Event()
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "s"))
+        server.listen()
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"\x00\x00\xff\xff")
+                while not given_up.wait(0.05):
+                    connection.sendall(b"\x0c")
+
+        thread = Thread(target=drip)
+        thread.start()
+        with pytest.raises(UnreachableError, match="timed out"):
+            agents.Agent(str(tmp_path / "s")).identities()
+        given_up.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("purpose", [item for item in Purpose if item is not Purpose.INTAKE])

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,25 @@ async def test_a_receiver_that_hangs_costs_an_attempt(server: Server) -> None:
         await server.got(2)
         server.released.set()
         await until(lambda: rig.memory.second == NOW)
+
+
+async def test_a_receiver_that_drips_costs_an_attempt() -> None:
+    """An answer that comes a byte at a time ends with the attempt's timeout, however long it would go on."""
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            for _ in range(10_000):
+                writer.write(b"H")
+                await writer.drain()
+                await asyncio.sleep(0.01)
+
+    async with await asyncio.start_server(drip, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        webhook = Webhook(f"http://127.0.0.1:{port}/", [SECRET], lambda: float(NOW), timeout=0.1)
+        async with asyncio.timeout(5):
+            answer = await webhook.attempt(notice())
+        await webhook.close()
+    assert not answer.delivered and not answer.refused and answer.said == "TimeoutError"
 
 
 async def test_a_restart_sends_what_was_not_sent(server: Server) -> None:
