@@ -15,8 +15,9 @@ from quorate.api.schema import Privilege
 from quorate.canonical import format_time, parse_time
 from quorate.conflicts.arbitration import Arbitration, LevelState, Progress, arbitrate
 from quorate.conflicts.detect import Candidate, Surroundings, detect
-from quorate.conflicts.document import PROPOSAL, Conflict, Found
+from quorate.conflicts.document import Conflict, Found
 from quorate.conflicts.effect import Held, is_held, loss
+from quorate.conflicts.raised import raised
 from quorate.conflicts.severity import Extent, scope_of, severity_of
 from quorate.proposals.lifecycle import SETTLE_SECONDS
 from quorate.proposals.votes import Ballot, vote_key
@@ -35,12 +36,14 @@ class Papers:
         ballots: Every vote on a digest, by digest.
         conflicts: PolicyConflict objects.
         attestations: Those of type Compliance, by the digest of their subject.
+        proposals: The fields of each proposal that opened, by its digest.
     """
 
     histories: Histories
     ballots: Mapping[str, Sequence[Ballot]]
     conflicts: Sequence[Mapping[str, Any]]
     attestations: Mapping[str, Sequence[AttestationRecord]]
+    proposals: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -149,12 +152,13 @@ def _raised(item: Mapping[str, Any], adopted: Sequence[Candidate], papers: Paper
     parties = {one.digest: one for one in adopted if conflict.side(one.digest)}
     for record in sorted(papers.attestations.get(conflict.digest, ()), key=lambda found: found.moment):
         if parties and _may_raise(record, history):
-            excluded = {record.holder: "raised it"}
-            excluded |= {one.proposer: f"proposer of {one.party.name}" for one in parties.values()}
             decided = min(one.decided + SETTLE_SECONDS for one in parties.values())
             claimed = (item.get("status") or {}).get("openedAt")
             second = max(record.recorded, decided) if claimed is None else parse_time(claimed)
-            yield second, Found(conflict, Cause.RAISED, excluded)
+            revision = history.at(second)
+            if revision is not None:
+                proposers = {digest: str(fields["proposer"]) for digest, fields in papers.proposals.items()}
+                yield second, raised(conflict, revision, record.holder, proposers)
             return
 
 
@@ -175,7 +179,8 @@ def _arbitrate(found: Found, second: int, papers: Papers, at: int) -> Arbitrated
     revision = papers.histories[conflict.domain].at(opened)
     if revision is None:
         return None
-    surfaces = any(party.kind == PROPOSAL and party.clause is None for party in conflict.parties)
+    targets = [papers.proposals[item.digest]["target"] for item in conflict.parties if item.digest in papers.proposals]
+    surfaces = found.cause != Cause.RAISED and any(target.get("section") for target in targets)
     severity = severity_of(Extent(scope_of(found, surfaces=surfaces), len(revision.members), 0))
     for part in ((document or {}).get("status") or {}, (document or {}).get("spec") or {}):
         severity = Severity(part["severity"]) if part.get("severity") else severity

@@ -13,12 +13,14 @@ from quorate.canonical import format_time
 from quorate.conflicts.arbitration import Arbitration, LevelState, Step, arbitrate
 from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Found
 from quorate.conflicts.effect import held_conflicts, loss
+from quorate.conflicts.raised import raised
 from quorate.conflicts.severity import Extent, scope_of, severity_of
 from quorate.identity.statements import Statement
 from quorate.proposals.bundle import Bundle, DomainRecord, RevisionRecord, Signed, entry_second
 from quorate.proposals.report import Check, Report
-from quorate.proposals.votes import Ballot
+from quorate.proposals.votes import Ballot, vote_key
 from quorate.trust.domain import DomainHistory, DomainRevision
+from quorate.trust.record import Record
 
 Histories = Mapping[str, DomainHistory]
 Derive = Callable[[Bundle, str], DomainHistory | None]
@@ -31,8 +33,12 @@ def step_detail(state: LevelState, step: Step) -> dict[str, Any]:
     return detail if step.outcome is None else {**detail, "outcome": str(step.outcome)}
 
 
-def check_conflicts(report: Report, bundle: Bundle, derive: Derive) -> None:
-    """Recount each conflict of the bundle; a proposal that did not win them all is not applicable."""
+def check_conflicts(report: Report, bundle: Bundle, derive: Derive) -> list[DomainHistory]:
+    """Recount each conflict of the bundle; a proposal that did not win them all is not applicable.
+
+    Returns the chains of revisions that hold, of the conflicts' domains and of those above them.
+    """
+    derived: list[DomainHistory] = []
     for document in bundle.conflicts:
         conflict = Conflict.of(bundle.mesh_id, document["conflict"])
         if document["conflict"] != conflict.document or conflict.side(bundle.proposal_digest) is None:
@@ -41,6 +47,7 @@ def check_conflicts(report: Report, bundle: Bundle, derive: Derive) -> None:
         part = replace(bundle, domains={name: _domain(items) for name, items in document["domains"].items()})
         histories = {name: derive(part, name) for name in part.domains}
         known = {name: history for name, history in histories.items() if history is not None}
+        derived += known.values()
         if conflict.domain not in known:
             report.fault(
                 Check.CONFLICT, f"conflict {conflict.digest}: no chain of revisions of {conflict.domain} holds"
@@ -54,6 +61,7 @@ def check_conflicts(report: Report, bundle: Bundle, derive: Derive) -> None:
         reason, held = lost
         report.blocked = str(reason)
         report.notes.append(f"conflict {held.namespace}/{held.name} ended with {held.outcome}: it does not execute")
+    return derived
 
 
 def _domain(revisions: Sequence[Mapping[str, Any]]) -> DomainRecord:
@@ -85,41 +93,76 @@ def _votes(document: Mapping[str, Any]) -> list[Signed]:
 
 
 def _check_opening(report: Report, conflict: Conflict, document: Mapping[str, Any], histories: Histories) -> None:
-    """Parties are excluded, and the severity follows from what the opening says it was made from."""
+    """Exactly the parties are excluded, and the severity follows from what the opening says it was made from."""
     detail = document["opening"]["payload"]["detail"]
     name = f"conflict {conflict.digest}"
     if detail["conflict"] != conflict.document:
         report.fault(Check.CONFLICT, f"{name}: its opening is of other parties")
-    statements = {item.digest: item.fields for item in _proposals(document)}
+    if (detail["cause"] == Cause.RAISED) != bool(conflict.evidence):
+        report.fault(Check.CONFLICT, f"{name}: a member raises a conflict with evidence, and only a member does")
+    statements = _check_parties(report, conflict, document, histories[conflict.domain])
     revision = histories[conflict.domain].at(entry_second(document["opening"]))
-    for party in conflict.parties:
-        if party.kind == PROPOSAL and party.digest not in statements:
-            report.fault(Check.CONFLICT, f"{name}: the statement of party {party.name} is not in the bundle")
-        elif party.kind == PROPOSAL and statements[party.digest]["proposer"] not in detail["excluded"]:
-            report.fault(Check.CONFLICT, f"{name}: the proposer of party {party.name} was not excluded")
     if revision is None:
         report.fault(Check.CONFLICT, f"{name}: {conflict.domain} had no revision when it opened")
         return
-    severity = severity_of(_extent(conflict, detail, statements, revision))
+    found = _found(conflict, detail, statements, revision, histories)
+    if set(detail["excluded"]) != set(found.excluded):
+        # Whoever else were left out would be the hub's choice of who sits.
+        recorded, follows = ", ".join(sorted(detail["excluded"])), ", ".join(sorted(found.excluded))
+        report.fault(Check.CONFLICT, f"{name}: excluded were {recorded or 'none'}, the parties are {follows}")
+    surfaces = found.cause != Cause.RAISED and any(fields["target"].get("section") for fields in statements.values())
+    severity = severity_of(Extent(scope_of(found, surfaces=surfaces), len(revision.members), detail.get("pods")))
     if detail["severity"] != severity:
         report.fault(Check.CONFLICT, f"{name}: severity {detail['severity']} was recorded, {severity} follows")
 
 
-def _proposals(document: Mapping[str, Any]) -> list[Statement]:
-    return [Statement("proposal", item["statement"]) for item in document["proposals"]]
+def _check_parties(
+    report: Report, conflict: Conflict, document: Mapping[str, Any], history: DomainHistory
+) -> dict[str, Mapping[str, Any]]:
+    """The statements of the parties that are proposals, by digest: each is there, and its proposer signed it.
+
+    Any Vote key that a revision gives the proposer will do: the second of a rival's opening is not in the bundle.
+    """
+    signed = {Statement("proposal", item["statement"]).digest: item for item in document["proposals"]}
+    found: dict[str, Mapping[str, Any]] = {}
+    for party in conflict.parties:
+        if party.kind != PROPOSAL:
+            continue
+        if party.digest not in signed:
+            message = f"the statement of party {party.name} is not in the bundle"
+            report.fault(Check.CONFLICT, f"conflict {conflict.digest}: {message}")
+            continue
+        fields = found[party.digest] = signed[party.digest]["statement"]
+        keys = {vote_key(item.revision, fields["proposer"], fields["keyName"]) for item in history.accepted}
+        record = Record(Statement("proposal", fields), signed[party.digest]["signature"], 0)
+        if not any(record.signed_by(key.public_key) for key in keys if key is not None):
+            message = f"party {party.name} is not signed by its proposer {fields['proposer']}"
+            report.fault(Check.CONFLICT, f"conflict {conflict.digest}: {message}")
+    return found
 
 
-def _extent(
-    conflict: Conflict, detail: Mapping[str, Any], statements: Mapping[str, Mapping[str, Any]], revision: DomainRevision
-) -> Extent:
-    nodes, pods = len(revision.members), detail.get("pods")
-    if detail["cause"] == Cause.RAISED:
-        return Extent(detail["scope"], nodes, pods)
+def _found(
+    conflict: Conflict,
+    detail: Mapping[str, Any],
+    statements: Mapping[str, Mapping[str, Any]],
+    revision: DomainRevision,
+    histories: Histories,
+) -> Found:
+    """The conflict as the rules find it: who is excluded, and whether the clause is shared."""
+    proposers = {digest: str(fields["proposer"]) for digest, fields in statements.items()}
+    cause = Cause(detail["cause"])
+    if cause == Cause.RAISED:
+        return raised(conflict, revision, detail["raisedBy"], proposers)
+    excluded = dict.fromkeys(proposers.values(), "proposer")
+    if cause == Cause.OVERRIDE_CONTRADICTS:
+        excluded[revision.home_hub] = "overrides"  # the hub that decides for the domain found its own override
+    accepted = [item.revision for history in histories.values() for item in history.accepted]
+    parties = {party.digest for party in conflict.parties if party.kind == "TrustDomain"}
+    excluded |= {item.home_hub: "homeHub" for item in accepted if item.digest in parties}
     targets = [fields["target"] for fields in statements.values()]
     clauses = revision.spec.get("sharedClauses") or {}
     shared = any(target.get("clause") in (clauses.get(target["name"]) or ()) for target in targets)
-    found = Found(conflict, Cause(detail["cause"]), {}, shared)
-    return Extent(scope_of(found, surfaces=any(target.get("section") for target in targets)), nodes, pods)
+    return Found(conflict, cause, excluded, shared)
 
 
 def _check_course(report: Report, conflict: Conflict, document: Mapping[str, Any], histories: Histories) -> None:

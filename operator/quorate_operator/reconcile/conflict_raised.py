@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from quorate.api.conditions import ConditionType, Reason, observe
-from quorate.api.policy_conflict import Cause
 from quorate.api.schema import Privilege
 from quorate.audit.entry import Draft, Tether
-from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Found, Party
+from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Party
+from quorate.conflicts.raised import raised as raised_found
 from quorate.proposals.lifecycle import EventType
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Obj, key_of
@@ -182,8 +182,9 @@ def _may_raise(entry: Recorded, constitution: Constitution) -> bool:
 def _open(
     obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, raising: Recorded, now: int
 ) -> Plan:
+    proposers = {digest: str(item.actor_id) for digest, item in raised.openings.items()}
     opening = OpeningOf(
-        _found(raised, conflict, constitution, _attester(raising)),
+        raised_found(conflict, constitution.latest, _attester(raising), proposers),
         constitution,
         raised.at,
         surfaces=False,
@@ -208,19 +209,6 @@ def _open(
 
 def _clauses(conflict: Conflict) -> tuple[str, ...]:
     return tuple(sorted({party.clause for party in conflict.parties if party.clause}))
-
-
-def _found(raised: Raised, conflict: Conflict, constitution: Constitution, raiser: str) -> Found:
-    excluded = {raiser: "raised it"}
-    for party in conflict.parties:
-        if party.kind == "TrustDomain":
-            excluded[constitution.latest.home_hub] = f"homeHub of {party.name}"
-        if party.digest in raised.openings:
-            excluded[str(raised.openings[party.digest].actor_id)] = f"proposer of {party.name}"
-    shared = {
-        clause for clauses in (constitution.latest.spec.get("sharedClauses") or {}).values() for clause in clauses
-    }
-    return Found(conflict, Cause.RAISED, excluded, shared=bool(shared & set(_clauses(conflict))))
 
 
 def _written_wrong(obj: Obj, opening: OpeningOf, constitution: Constitution) -> str | None:
