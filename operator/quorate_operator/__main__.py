@@ -35,7 +35,8 @@ def collect_rarely() -> None:
 def _main() -> int:
     import uvloop  # noqa: PLC0415 - a wrong flag should answer at once
 
-    from quorate_operator.app import Operator, open_postgres  # noqa: PLC0415
+    from quorate_operator.app import Operator  # noqa: PLC0415
+    from quorate_operator.stores import open_postgres  # noqa: PLC0415
 
     try:
         config = parse(sys.argv[1:], os.environ)

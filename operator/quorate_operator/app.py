@@ -12,10 +12,10 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from quorate.api.conditions import Observation
 from quorate_operator.config import Config
@@ -37,6 +37,7 @@ from quorate_operator.reconcile.protocol import Context, Reconciler
 from quorate_operator.reconcile.routes import Routes
 from quorate_operator.resync import Resync
 from quorate_operator.selfcheck import check_cluster
+from quorate_operator.stores import OpenStore, Store
 from quorate_operator.view import View
 
 if TYPE_CHECKING:
@@ -45,51 +46,10 @@ if TYPE_CHECKING:
     from quorate_operator.custody.retention import Archived
     from quorate_operator.custody.verified import Verified
     from quorate_operator.notify.notifier import Notifier
-    from quorate_operator.store.drain import Backlog
-    from quorate_operator.store.guards import Catalogue
-    from quorate_operator.store.ports import Content, Log
 
 _log = logging.getLogger(__name__)
 _DRAIN_SECONDS = 8.0
-
-
-class Store(Protocol):
-    """The store as the operator uses it: ports, the term, and whether it answers."""
-
-    @property
-    def log(self) -> "Log":
-        """Port `Log`."""
-        ...
-
-    @property
-    def content(self) -> "Content":
-        """Port `Content`."""
-        ...
-
-    async def take(self, holder: str) -> int:
-        """Become the one writer; the new term."""
-        ...
-
-    async def ping(self) -> bool:
-        """Whether the database answers."""
-        ...
-
-    async def identity(self) -> Mapping[str, str]:
-        """What tells this database from another: {systemIdentifier, timeline}; empty where it may not be read."""
-        ...
-
-    async def partitions_ahead(self) -> int | None:
-        """How many partitions are ready behind the last entry, of the chain with the fewest; None in memory."""
-        ...
-
-    @property
-    def catalogue(self) -> "Catalogue | None":
-        """Port `Catalogue`; None where there is none, as in memory."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what is under way, then disconnect."""
-        ...
+Heard = Callable[[str], None]
 
 
 def abort(error: OperatorError) -> NoReturn:
@@ -97,38 +57,6 @@ def abort(error: OperatorError) -> NoReturn:
     _log.critical(error.message, extra={"reason": error.reason})
     logging.shutdown()
     os._exit(1)
-
-
-Heard = Callable[[str], None]
-OpenStore = Callable[[Config], Awaitable[Store]]
-
-
-async def open_postgres(config: Config) -> Store:
-    """The store on Postgres, its schema checked.
-
-    Raises:
-        Stalled, Transient: see `Database.open`.
-    """
-    from quorate_operator.store.intake import read_key  # noqa: PLC0415 - tests of the frame run without it
-    from quorate_operator.store.log import PostgresStore  # noqa: PLC0415 - as above
-
-    key = None
-    try:
-        key = read_key(config.log_keys)
-    except OperatorError as error:
-        _log.info(error.message, extra={"reason": error.reason})
-    store = PostgresStore(config.dsn, intake_key=key)
-    store.log.meter.appended = metrics.APPEND_SECONDS.observe
-    store.log.meter.locked = metrics.LOCK_SECONDS.observe
-    store.log.meter.retried = lambda reason: metrics.APPEND_RETRIES.labels(reason).inc()
-    if store.drainer is not None:
-        store.drainer.report = _show_intake
-    try:
-        await store.open()
-    except BaseException:
-        await store.close()
-        raise
-    return store
 
 
 @dataclass(slots=True)
@@ -381,12 +309,6 @@ async def _drain(planner: Planner, task: "asyncio.Task[Any]") -> None:
             await asyncio.shield(task)
     except TimeoutError:
         _log.warning("the last pass did not finish in %g s", _DRAIN_SECONDS, extra={"reason": "DrainTimeout"})
-
-
-def _show_intake(backlog: "Mapping[str, Backlog]") -> None:
-    now = time.time_ns() // 1000
-    metrics.INTAKE_WAITING.set(sum(waiting.count for waiting in backlog.values()))
-    metrics.INTAKE_AGE.set(max((waiting.age(now) for waiting in backlog.values()), default=0))
 
 
 async def _gauges(view: View, store: Store, health: Health) -> None:
