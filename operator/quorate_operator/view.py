@@ -51,6 +51,18 @@ def _unwarned(obj: Obj) -> Iterable[str]:
     return _open_on(obj) if len(_rivals(obj)) < MAX_RIVALS else ()
 
 
+def _awaits(obj: Obj) -> Iterable[str]:
+    """Digests of the parties of a conflict that is not open."""
+    is_open = "openedAt" in (obj.get("status") or {})
+    return () if is_open else [party["digest"] for party in obj["spec"]["parties"]]
+
+
+def _waits(obj: Obj) -> Iterable[str]:
+    """Why a conflict does not go on yet."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return [item["reason"] for item in conditions if item["type"] == "Reconciling" and item["status"] == "True"]
+
+
 INDEXES: Mapping[str, Mapping[str, Index]] = {
     "MeshNode": {"nodeId": _at("spec", "nodeId"), "domain": _at("spec", "trustDomains")},
     "DynamicContract": {"domain": _at("spec", "trustDomain"), "contractId": _at("spec", "genesis", "contractId")},
@@ -63,7 +75,12 @@ INDEXES: Mapping[str, Mapping[str, Index]] = {
         "unwarned": _unwarned,
         "rival": _rivals,
     },
-    "PolicyConflict": {"digest": _at("status", "digest"), "domain": _at("spec", "domain")},
+    "PolicyConflict": {
+        "digest": _at("status", "digest"),
+        "domain": _at("spec", "domain"),
+        "awaits": _awaits,
+        "waits": _waits,
+    },
     "Vote": {"proposal": _at("spec", "proposal", "digest"), "voter": _at("spec", "voter")},
     "Attestation": {
         "domain": _at("spec", "domain"),

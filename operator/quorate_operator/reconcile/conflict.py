@@ -55,6 +55,7 @@ class PolicyConflicts:
             "Attestation": _of_attestation,
             "TrustDomain": _of_domain,
             "GovernanceProposal": _of_party,
+            "PolicyConflict": _of_resolved,
         }
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
@@ -279,14 +280,15 @@ def _of_domain(obj: Obj, view: View) -> Sequence[Key]:
     return [key for key in keys if "outcome" not in ((view.get(key) or {}).get("status") or {})]
 
 
+def _of_resolved(obj: Obj, view: View) -> Sequence[Key]:
+    """Those that wait until their member has fewer open; one that is resolved makes room."""
+    status = obj.get("status") or {}
+    if "outcome" not in status or "raisedBy" not in status:
+        return ()
+    return view.by("PolicyConflict", "waits", Reason.TOO_MANY_CONFLICTS)
+
+
 def _of_party(obj: Obj, view: View) -> Sequence[Key]:
     """Raised conflicts that wait for a party to open."""
     digest = (obj.get("status") or {}).get("digest")
-    if not digest:
-        return ()
-    return [
-        key_of(item)
-        for item in view.all("PolicyConflict")
-        if "openedAt" not in (item.get("status") or {})
-        and any(party["digest"] == digest for party in item["spec"]["parties"])
-    ]
+    return view.by("PolicyConflict", "awaits", digest) if digest else ()

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from uuid import UUID
 
 from quorate.api.policy_conflict import Level, Severity
 from quorate.audit.entry import Draft, Tether
+from quorate.canonical import NotCanonicalError
 from quorate.conflicts.arbitrators import Lineage, seats
 from quorate.conflicts.document import Conflict, ConflictEvent, Found
 from quorate.conflicts.severity import Extent, scope_of, severity_of
@@ -103,18 +105,37 @@ def first_seats(
     return [seat.node_id for seat in chosen or ()]
 
 
-def manifest(conflict: Conflict, severity: Severity, arbitrators: list[str]) -> Obj:
-    """The object of a detected conflict."""
-    spec: Obj = {
-        "domain": conflict.domain,
-        "parties": [party.document for party in conflict.parties],
-        "severity": str(severity),
-    }
+def vacant(view: View, conflict: Conflict, key: Key) -> Key | None:
+    """Where an object for an open conflict may be created: `key`, or the first numbered name that nobody took.
+
+    None: one of these objects shows the conflict already. Names are known in advance, so others may occupy them.
+    """
+    for number in count(1):
+        free = key if number == 1 else Key(key.kind, key.namespace, f"{key.name}-{number}")
+        obj = view.get(free)
+        if obj is None:
+            return free
+        if _is_of(obj, conflict):
+            return None
+    raise AssertionError("numbers do not end")
+
+
+def _is_of(obj: Obj, conflict: Conflict) -> bool:
+    try:
+        return Conflict.of(conflict.mesh_id, obj["spec"]).digest == conflict.digest
+    except NotCanonicalError:
+        return False
+
+
+def manifest(conflict: Conflict, severity: Severity, arbitrators: list[str], key: Key) -> Obj:
+    """The object of a conflict, as its arbitrators see it."""
+    spec: Obj = {name: value for name, value in conflict.document.items() if name != "meshId"}
+    spec["severity"] = str(severity)
     if arbitrators:
         spec["arbitrators"] = arbitrators
     return {
         "apiVersion": "quorate.dev/v1alpha1",
         "kind": "PolicyConflict",
-        "metadata": {"name": conflict.name, "namespace": conflict.namespace},
+        "metadata": {"name": key.name, "namespace": key.namespace},
         "spec": spec,
     }

@@ -1,5 +1,6 @@
 """A conflict that a member raises: what it needs before it opens (docs/conflicts.md, "Raised by a member")."""
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -19,10 +20,17 @@ from quorate_operator.reconcile.protocol import Context, Note, Plan
 from quorate_operator.store.ports import Recorded
 
 MAX_RAISED = 3
-"""Raised conflicts of one member that may be open at a time."""
-RETRY_SECONDS = 5
+"""Raised conflicts of one member that may be open at a time, and that there may ever be against one proposal."""
 _KINDS = (PROPOSAL, "TrustDomain", "DynamicContract")
 _PENDING = frozenset({EventType.OPENED, EventType.DECIDED})
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Conflicts that one member raised: how many are open, and how often each digest was a party."""
+
+    open: int
+    parties: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ class Raised:
         openings: The opening entries of those that are proposals, by digest.
         contents: Digests of those that are contents of a contract, in force once.
         arbitrated: Whether the pair was arbitrated before.
-        open_of: Open raised conflicts by the nodeId of whoever raised this one too.
+        earlier: What each of those who raised this one raised before, by nodeId.
         last: The last entry about it: a refusal.
         pods: Pods that its contract governs.
         at: The second.
@@ -46,7 +54,7 @@ class Raised:
     openings: Mapping[str, Recorded]
     contents: frozenset[str]
     arbitrated: bool
-    open_of: Mapping[str, int]
+    earlier: Mapping[str, "Earlier"]
     last: Recorded | None
     pods: int
     at: int
@@ -69,7 +77,7 @@ async def gather_raised(obj: Obj, conflict: Conflict, constitution: Constitution
         openings,
         frozenset([party.digest for party in conflict.parties if await _was_in_force(party, context)]),
         any(item.event_type == ConflictEvent.OPENED for item in await context.log.about(pair_topic(conflict))),
-        {node: await _open_of(node, constitution, context) for node in {_attester(item) for item in found}},
+        {node: await _earlier(node, constitution, context) for node in {_attester(item) for item in found}},
         heads.get(conflict.digest),
         sum(pods_governed(context.view, name) for name in _contracts(conflict, context)),
         at,
@@ -87,12 +95,12 @@ def _attester(entry: Recorded) -> str:
     return str(entry.detail["statement"]["attester"])
 
 
-async def _open_of(node_id: str, constitution: Constitution, context: Context) -> int:
-    """How many conflicts that the member raised are open."""
+async def _earlier(node_id: str, constitution: Constitution, context: Context) -> Earlier:
     entries = await context.log.about(raised_topic(constitution.chain, node_id))
-    digests = sorted({item.subject_key for item in entries if item.event_type == ConflictEvent.OPENED})
-    heads = await context.log.heads(digests) if digests else {}
-    return sum(head.event_type != ConflictEvent.RESOLVED for head in heads.values())
+    openings = [item for item in entries if item.event_type == ConflictEvent.OPENED]
+    heads = await context.log.heads(sorted({item.subject_key for item in openings})) if openings else {}
+    parties = Counter(party["digest"] for item in openings for party in item.detail["conflict"]["parties"])
+    return Earlier(sum(head.event_type != ConflictEvent.RESOLVED for head in heads.values()), parties)
 
 
 def _contracts(conflict: Conflict, context: Context) -> set[str]:
@@ -140,12 +148,21 @@ def open_raised(obj: Obj, raised: Raised, conflict: Conflict, constitution: Cons
     unknown = _unknown(raised, conflict, constitution)
     if unknown is not None:
         return waits(obj, Reason.UNKNOWN_PARTY, unknown, now, digest=conflict.digest)
-    free = next((item for item in able if raised.open_of[_attester(item)] < MAX_RAISED), None)
+    able = [item for item in able if not _raised_often(raised, conflict, _attester(item))]
+    if not able:
+        message = f"who raises it raised {MAX_RAISED} conflicts against the same proposal before: no more of them open"
+        return _refuse(obj, raised, conflict, constitution, Reason.TOO_MANY_CONFLICTS, message, now)
+    free = next((item for item in able if raised.earlier[_attester(item)].open < MAX_RAISED), None)
     if free is None:
         message = f"{_attester(able[0])} has {MAX_RAISED} raised conflicts open already"
-        plan = waits(obj, Reason.TOO_MANY_CONFLICTS, message, now, digest=conflict.digest)
-        return Plan(status=plan.status, wake_at=now + RETRY_SECONDS)
+        return waits(obj, Reason.TOO_MANY_CONFLICTS, message, now, digest=conflict.digest)
     return _open(obj, raised, conflict, constitution, free, now)
+
+
+def _raised_often(raised: Raised, conflict: Conflict, node_id: str) -> bool:
+    """Whether the member had its share against a party that has not ended: else one could delay that forever."""
+    pending = [party.digest for party in conflict.parties if _pending(raised, party)]
+    return any(raised.earlier[node_id].parties.get(digest, 0) >= MAX_RAISED for digest in pending)
 
 
 def _unknown(raised: Raised, conflict: Conflict, constitution: Constitution) -> str | None:

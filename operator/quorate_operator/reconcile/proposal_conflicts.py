@@ -11,7 +11,7 @@ from quorate.conflicts.effect import is_held, loss, met_override
 from quorate.proposals.execution import Postponed
 from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
 from quorate_operator.kube.resources import Key, Obj, key_of
-from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, manifest, pods_governed
+from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, manifest, pods_governed, vacant
 from quorate_operator.reconcile.contract_overlay import overlay_on, own_privileges
 from quorate_operator.reconcile.contract_past import read_past
 from quorate_operator.reconcile.docket import Docket, Dockets
@@ -123,18 +123,22 @@ async def _overrides(gathered: Gathered, docket: Docket, context: Context) -> tu
 
 
 def _missing(docket: Docket, context: Context) -> list[Obj]:
-    """Open conflicts whose object was deleted: arbitrators would not see them."""
-    histories = docket.histories
+    """Objects of open conflicts that have none, deleted say: without one nobody would see or decide the conflict.
+
+    They are made beside the proposal: that namespace exists.
+    """
     found = []
     for item in docket.conflicts:
         conflict = item.conflict
-        known = context.view.by("PolicyConflict", "digest", conflict.digest)
-        key = Key("PolicyConflict", conflict.namespace, conflict.name)
-        if not item.open or known or context.view.get(key) is not None or conflict.evidence is not None:
+        if not item.open or context.view.by("PolicyConflict", "digest", conflict.digest):
+            continue
+        key = vacant(context.view, conflict, Key("PolicyConflict", str(docket.fields["namespace"]), item.name))
+        if key is None:
             continue
         opening = docket.opening_of(conflict.digest)
         severity, excluded = Severity(opening["severity"]), opening["excluded"]
-        found.append(manifest(conflict, severity, first_seats(conflict, severity, excluded, histories, item.opened)))
+        seated = first_seats(conflict, severity, excluded, docket.histories, item.opened)
+        found.append(manifest(conflict, severity, seated, key))
     return found
 
 
@@ -229,4 +233,4 @@ def moved_on(gathered: Gathered, docket: Docket) -> OpeningOf | None:
 def conflict_object(opening: OpeningOf, docket: Docket) -> Obj:
     """The PolicyConflict that shows it."""
     seated = first_seats(opening.conflict, opening.severity, opening.found.excluded, docket.histories, opening.at)
-    return manifest(opening.conflict, opening.severity, seated)
+    return manifest(opening.conflict, opening.severity, seated, opening.object_key)

@@ -11,12 +11,18 @@ from quorate.canonical import canonical_bytes, digest_of, parse_json
 from quorate.conflicts.arbitrators import rank
 from quorate.proposals.bundle import parse_bundle
 from quorate.proposals.evidence import Pinned, verify
+from quorate_operator.kube.resources import Key
 from tests.unit.proposals.fleet import node
 
 from .test_conflicts import (
     NAMES,
+    adopt,
     arbitrate,
+    founded,
     party,
+    propose,
+    raise_one,
+    raised,
     six,
     two_adopted,
 )
@@ -80,3 +86,51 @@ async def test_a_copy_of_an_entry_that_differs_has_to_be_proven() -> None:
     (revision,) = altered["conflicts"][0]["domains"]["fleet"]
     revision["entry"]["timestamp"] = "2020-01-01T00:00:00.000000Z"
     assert len(parse_bundle(altered).entries()) == same + 1
+
+
+async def test_a_raiser_that_deletes_its_conflict_blocks_nobody() -> None:
+    """The object of an open conflict comes back with its evidence, and the arbitration goes on to its end."""
+    town, one, (conflict,) = await raised()
+    raise_one(town, conflict)
+    await town.settle(3)
+    assert town.status(one)["phase"] == "Conflict"
+    del town.server.objects[conflict]
+    await town.restart()
+    await town.settle(1)
+    assert town.server.objects[conflict]["spec"]["evidence"]
+    arbitrate(town, conflict, "AA")
+    await town.settle(40)
+    assert town.status(one)["phase"] == "Executed"
+    assert not town.errors
+
+
+async def test_an_occupied_name_hides_no_conflict() -> None:
+    """Somebody took the name of a detected conflict, and the next: its object has another, and it is decided."""
+    town, one, other, conflict = await two_adopted()
+    squatted = dict(town.server.objects[conflict]["spec"])
+    squatted["parties"] = [{**item, "digest": digest_of(item["name"])} for item in squatted["parties"]]
+    town = await founded()
+    town.apply("PolicyConflict", conflict.name, squatted, "default")
+    town.apply("PolicyConflict", f"{conflict.name}-2", squatted, "default")
+    await adopt(town, propose(town, "a"), propose(town, "b", "m1"))
+    found = Key("PolicyConflict", "default", f"{conflict.name}-3")
+    assert town.status(found)["cause"] == "OverlappingTimelocks"
+    arbitrate(town, found, "AA")
+    await town.settle(40)
+    assert {town.status(key)["phase"] for key in (one, other)} == {"Executed", "Failed"}
+
+
+async def test_a_member_delays_a_proposal_three_times_at_most() -> None:
+    """Raised again after each resolution, with other parties each time: the fourth is refused, and nobody waits."""
+    town, one, conflicts = await raised(4)
+    for number, conflict in enumerate(conflicts, 1):
+        raise_one(town, conflict, sequence=number)
+        await town.settle(1)
+        if number < 4:
+            arbitrate(town, conflict, "AA")
+            await town.settle(3)
+            assert town.status(conflict)["outcome"] == "PartyA"
+    assert town.condition(conflicts[3], "Ready")[1] == "TooManyConflicts"
+    await town.settle(40)
+    assert town.status(one)["phase"] == "Executed"
+    assert town.entries.count("governance.conflict.refused") == 1

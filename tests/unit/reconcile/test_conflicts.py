@@ -279,7 +279,10 @@ async def test_a_member_raises_one() -> None:
 
 async def test_c21_a_fourth_waits() -> None:
     """C21: three raised ones of a member are open; the fourth waits until one is resolved."""
-    town, _, conflicts = await raised(4)
+    town, _, conflicts = await raised(3)
+    others = [Key("GovernanceProposal", "default", f"o{number}") for number in range(2)]
+    conflicts.append(contested(town, "c3", *others))
+    await town.settle()
     for conflict in conflicts:
         raise_one(town, conflict)
         await town.settle()
