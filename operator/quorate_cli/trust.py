@@ -181,6 +181,8 @@ def path(
     """Explain the score of B in the eyes of A, edge by edge."""
     scene = _scene(domain, files, pins, at, kubeconfig, sandbox)
     ends = [node_named(scene.constitution, text) for text in (source, target)]
+    if scene.rules.length == 0:
+        warn(f"TrustDomain {domain}: spec.trust allows no edge (absent: none), so every score is 0")
     document = path_document(scene, best_path(scene.graph, ends[0], ends[1], scene.rules))
     if output in (Format.JSON, Format.YAML):
         emit(document, output)
@@ -196,8 +198,9 @@ def path(
             "As of": f"{document['at']}, revision {document['domainRevision']} of {domain}",
         }
     )
-    print()
-    show_table(_EDGES, document["edges"])
+    if document["edges"]:
+        print()
+        show_table(_EDGES, document["edges"])
 
 
 _EDGES: list[Column] = [

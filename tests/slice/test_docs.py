@@ -25,6 +25,10 @@ PAGES = (
     "docs/verification.md",
     "docs/witnesses.md",
     "docs/database.md",
+    "docs/trust.md",
+    "docs/conflicts.md",
+    "docs/signers.md",
+    "docs/notifications.md",
     "README.md",
 )
 """In the order in which their blocks run: later pages look at what the first one made."""

@@ -77,10 +77,14 @@ def gate(surfaces: Any, state: str | None, want: Want, spelling: Spelling = API)
         *_short(want.tier, surface.tier),
         *_lacking("ensemble strategy", want.strategies, surface.strategies),
     )
-    shown = used if used == state else f"{used} (state {state!r} is unknown or has no surface of its own)"
+    shown = used if used == state else f"{used} ({_why_not(state)})"
     if missing:
         return Grant(Reason.NOT_GRANTED, f"{shown} lacks {'; '.join(missing)}", used, surface, missing)
     return Grant(Reason.GRANTED, f"{shown} grants it", used, surface)
+
+
+def _why_not(state: str | None) -> str:
+    return "no state is given" if state is None else f"state {state!r} is unknown or has no surface of its own"
 
 
 def _lacking(noun: str, wanted: Iterable[str], held: tuple[str, ...]) -> tuple[str, ...]:

@@ -190,8 +190,8 @@ def _refusal(
     if permission.refusal is not None:
         return Reason.OVERRIDE_NOT_PERMITTED, permission.refusal
     if clause not in permission.permitted:
-        listed = ", ".join(sorted(permission.permitted, key=clause_order)) or "none"
-        message = f"localOverridesPermitted of node {permission.node_id} does not list clause {clause}, only {listed}"
+        listed = ", ".join(sorted(permission.permitted, key=clause_order)) or "nothing"
+        message = f"localOverridesPermitted lists {listed} for node {permission.node_id}, not clause {clause}"
         return Reason.OVERRIDE_NOT_PERMITTED, message
     return None, f"clause {clause} is overridden"
 

@@ -24,6 +24,8 @@ PHASE_ID = "5.5"
 CODEX_CLAUSES = ("5.5", "5.4", "11.0", "11.1", "5.2.5")
 """Constants of all three schemas."""
 SCALE = 10_000
+MAX_MESSAGE = 500
+"""Characters of a fault in a refusal."""
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]+", re.ASCII)
 _FORMATS = FormatChecker(formats=())
@@ -88,8 +90,13 @@ def validate(kind: DocumentKind, document: dict[str, Any]) -> dict[str, Any]:
     faults = sorted(checker.iter_errors(document), key=lambda fault: list(map(str, fault.path)))
     if faults:
         where = "/".join(map(str, faults[0].path)) or "document"
-        raise DocumentRefusedError(Reason.INVALID, f"{where}: {faults[0].message}")
+        raise DocumentRefusedError(Reason.INVALID, f"{where}: {_shortened(faults[0].message)}")
     return document
+
+
+def _shortened(message: str) -> str:
+    """A fault quotes the value that it refuses, which may be all of a document."""
+    return message if len(message) <= MAX_MESSAGE else f"{message[: MAX_MESSAGE // 2]} … {message[-MAX_MESSAGE // 2 :]}"
 
 
 def parse(data: bytes) -> tuple[DocumentKind, dict[str, Any]]:
@@ -101,6 +108,7 @@ def parse(data: bytes) -> tuple[DocumentKind, dict[str, Any]]:
     """
     try:
         document = json.loads(data.decode(), object_pairs_hook=unique_names, parse_float=_score, parse_constant=_score)
+        json.dumps(document, ensure_ascii=False).encode()  # an escape can write half a character, which no hash has
     except (ValueError, RecursionError) as error:
         raise DocumentRefusedError(Reason.INVALID, f"not a JSON document: {error}") from error
     kinds = [kind for name, kind in _IDS.items() if isinstance(document, dict) and name in document]

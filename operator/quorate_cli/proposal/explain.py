@@ -134,6 +134,8 @@ def show(found: Obj, *, wide: bool) -> None:
             print(f"  {line}")
         print()
         show_table(_STEPS, explanation.steps)
+        for step in explanation.steps:
+            print(f"  {step.rule}: {step.formula}")
         if explanation.refused:
             print()
             show_table(_REFUSED if wide else _REFUSED[:4], explanation.refused)
@@ -147,7 +149,6 @@ def show(found: Obj, *, wide: bool) -> None:
 
 _STEPS: list[Column] = [
     ("rule", lambda step: step.rule),
-    ("formula", lambda step: step.formula),
     ("numbers", lambda step: step.numbers),
     ("therefore", lambda step: step.verdict),
 ]

@@ -56,6 +56,13 @@ def test_surfaces_that_shrink_give_cold() -> None:
     assert not gate(broken, "warming", TOOLS).allowed
 
 
+def test_no_state_and_an_unknown_one_are_told_apart() -> None:
+    """The sentence says why the cold surface was used."""
+    want = Want(capabilities=("read",))
+    assert "no state is given" in gate({"cold": {"capabilities": ["read"]}}, None, want).message
+    assert "state 'hot' is unknown" in gate({"cold": {"capabilities": ["read"]}}, "hot", want).message
+
+
 def test_a_refusal_names_everything() -> None:
     """Each thing that is missing is named, and an empty question is no question."""
     answer = gate(SURFACES, "cold", Want(("tools", "byok"), ("Other",), Tier.UNLIMITED, ("vote",)))

@@ -60,7 +60,7 @@ def test_what_is_not_listed_is_not_permitted() -> None:
     """A clause that the domain does not list for the node stays as voted, and the message says what is listed."""
     overlay = judge_overrides(CONTENT, [override("2")], Permission(NODE, frozenset({"1"})))
     assert overlay.items[0].reason is Reason.OVERRIDE_NOT_PERMITTED
-    assert "only 1" in overlay.items[0].message
+    assert "lists 1 for node" in overlay.items[0].message
     assert overlay.effective_digest == CONTENT.digest
 
 

@@ -204,7 +204,20 @@ def test_what_is_read_is_checked(change: Any, named: str) -> None:
         read(broken(change))
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b"\xff", b'{"topology_id": 1, "topology_id": 1}', b"[" * 100_000])
+def test_a_refusal_is_short() -> None:
+    """However large the value that is refused, the sentence is one that people can read."""
+    with pytest.raises(DocumentRefusedError, match="status") as refused:
+        read(broken(lambda d: d["nodes"][0].update(status="x" * 1_000_000)))
+    assert len(str(refused.value)) < 600
+
+
+HALF = broken(lambda d: d["domains"][0].update(name="\ud800"))
+"""Half a character, which an escape can write and no hash has."""
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{", b"\xff", b'{"topology_id": 1, "topology_id": 1}', b"[" * 100_000, HALF]
+)
 def test_what_is_no_document_is_refused(data: bytes) -> None:
     """Bytes that are no JSON object, and names that occur twice."""
     with pytest.raises(DocumentRefusedError):
