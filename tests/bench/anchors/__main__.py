@@ -1,93 +1,105 @@
 """`python -m tests.bench.anchors [SYSTEM …]`: Quorate's direct append beside what users pick today, on one machine.
 
-The anchors are small Go programs over public modules, built here on demand; nothing of them is shipped. Same payload,
-callers and disk; every entry is durable (fsync) before it counts. Needs Go, and the module proxy for the first build.
+The anchors are small Go programs over public modules, built here once; nothing of them is shipped. Same payload,
+callers and disk; every entry is durable (fsync) before it counts. The systems are measured in turns, so that a
+neighbour's load meets them all, with the settings that were best for each here, not those it is delivered with. Needs
+Go, and the module proxy for the first build.
+
+What is alike and what is not: ours and `immudb-server` answer across a socket, with the entry found by its id; `immudb`
+and `tessera` are called within their own process, without such an index. `immudb-verified` checks a proof at the
+caller, `tessera-published` waits for a signed checkpoint: ours, as `tessera`, does neither before it answers.
 """
 
 import asyncio
-import json
-import shutil
-import subprocess
+import os
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
-import psycopg
-
-from quorate_operator.store.log import PostgresStore
-from quorate_operator.store.migrate import create_login, migrate
-from tests.bench.bench_append import draft_of, rate_of
-from tests.bench.figure import Figure
+from quorate_operator.__main__ import collect_rarely
+from tests.bench.anchors.program import Started, built, started, version_of
+from tests.bench.bench_append import collected, draft_of, opened, prepare, rate_of
+from tests.bench.figure import Figure, percentile
 from tests.contract.server import Server
 
-HERE = Path(__file__).parent
+_IMMUDB = f"immudb {version_of('github.com/codenotary/immudb')}"
+_TESSERA = f"Tessera {version_of('github.com/transparency-dev/tessera')} POSIX"
 SYSTEMS = {
-    "immudb": "immudb embedded in a Go process, synced",
-    "immudb-server": "immudb server, verified writes, synced",
-    "tessera": "Tessera POSIX, index durable",
-    "tessera-published": "Tessera POSIX, checkpoint published",
+    "immudb": f"{_IMMUDB} embedded in a Go process",
+    "immudb-server": f"{_IMMUDB} server",
+    "immudb-verified": f"{_IMMUDB} server, verified writes",
+    "tessera": f"{_TESSERA}, index durable",
+    "tessera-published": f"{_TESSERA}, checkpoint published",
 }
-CALLERS = (16, 64, 100)
-SECONDS = 8
+CALLERS = (64, 100, 1)
+TURNS = 5
+SECONDS = 1.0
+Measured = list[tuple[float, float]]
 
 
-def built(folder: Path) -> Path:
-    """The anchors' program, compiled."""
-    go = shutil.which("go")
-    if go is None:
-        raise SystemExit("the anchors are Go programs: install Go (https://go.dev/dl) or leave them out")
-    program = folder / "anchors"
-    subprocess.run([go, "build", "-o", str(program), "."], cwd=HERE, check=True)
-    return program
+def wait_of(system: str, callers: int) -> str:
+    """How long a system waits for further entries; the best of some that were tried."""
+    if system.startswith("tessera"):
+        return "10ms"  # It never waits so long: a batch is full when every caller has called.
+    return "2ms" if callers > 1 else "0ms"
 
 
-def anchor(program: Path, system: str, callers: int, place: Path) -> float:
-    """Entries per second of one system."""
-    with tempfile.TemporaryDirectory(dir=place) as folder:
-        command = [str(program), "-system", system, "-callers", str(callers), "-seconds", str(SECONDS), "-dir", folder]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    figure = next(line for line in done.stdout.splitlines() if line.startswith("{"))  # immudb greets there, too
-    return float(json.loads(figure)["perSecond"])
+async def settled() -> None:
+    """Write what a turn left unwritten: else the next one's first fsync would pay for it."""
+    await asyncio.to_thread(os.sync)
 
 
-@contextmanager
-def database() -> Iterator[Server]:
-    """A Postgres with an empty log."""
+async def in_turns(dsn: str, anchors: dict[str, Started], callers: int) -> tuple[Measured, dict[str, Measured]]:
+    """Rate and p99 of ours and of each anchor, one after another, TURNS times."""
+    store = await opened(dsn)
+    ours: Measured = []
+    theirs: dict[str, Measured] = {system: [] for system in anchors}
+    for _ in range(TURNS):
+        await settled()
+        rate, latencies = await rate_of(lambda key: store.log.append("bench", [draft_of(key)]), callers, SECONDS)
+        ours.append((rate, percentile(latencies, 99)))
+        for system, anchor in anchors.items():
+            await settled()
+            theirs[system].append(await asyncio.to_thread(anchor.round))
+    await store.close()
+    return ours, theirs
+
+
+async def figures(dsn: str, systems: Sequence[str], place: Path) -> AsyncIterator[Figure]:
+    """Two lines for each number of callers and system, medians of the turns: ours, the anchor's as baseline."""
+    collect_rarely()  # As the operator does.
+    payload = len(draft_of("0-0").content)
+    for callers in CALLERS:
+        with ExitStack() as running:
+            anchors = {
+                system: running.enter_context(
+                    started(
+                        system, place, callers=callers, wait=wait_of(system, callers), payload=payload, seconds=SECONDS
+                    )
+                )
+                for system in systems
+            }
+            ours, theirs = await in_turns(dsn, anchors, callers)
+        rate, slowest = (median(values) for values in zip(*ours, strict=True))
+        name = f"direct append, {callers} {'caller' if callers == 1 else 'callers'}"
+        for system, measured in theirs.items():
+            base_rate, base_slowest = (median(values) for values in zip(*measured, strict=True))
+            base = SYSTEMS[system]
+            yield Figure(name, rate, "entries/s", base, base_rate, 1.0, of_ratio=True, at_least=True)
+            yield Figure(f"{name}, p99", slowest, "ms", base, base_slowest, 1.0, of_ratio=True)
+
+
+def run(systems: Sequence[str]) -> Iterator[Figure]:
+    """The figures, over a Postgres with an empty log; the anchors' files lie on the same disk."""
+    built()
     server = Server()
     server.start()
     try:
-        with psycopg.connect(server.dsn("postgres"), autocommit=True) as connection:
-            connection.execute("CREATE DATABASE bench")
-        migrate(server.dsn("bench"))
-        create_login(server.dsn("bench"), "operator", ["quorate_app", "quorate_sealer"])
-        yield server
+        yield from collected(figures(prepare(server), systems, server.root))
     finally:
         server.remove()
-
-
-async def ours(dsn: str, callers: int) -> float:
-    """Entries per second of the direct append."""
-    store = PostgresStore(dsn)
-    await store.open()
-    await store.take("bench")
-    await store.log.append("bench", [draft_of(f"warm-{callers}")])
-    rate, _ = await rate_of(lambda key: store.log.append("bench", [draft_of(f"{callers}-{key}")]), callers)
-    await store.close()
-    return rate
-
-
-def run(systems: list[str]) -> Iterator[Figure]:
-    """A line for each system and number of callers: ours, the anchor's as baseline."""
-    with tempfile.TemporaryDirectory() as folder, database() as server:
-        program = built(Path(folder))
-        for callers in CALLERS:
-            rate = asyncio.run(ours(server.dsn("bench", "operator"), callers))
-            for system in systems:
-                found = anchor(program, system, callers, server.root)
-                name = f"direct append, {callers} callers"
-                yield Figure(name, rate, "entries/s", SYSTEMS[system], found, 1.0, of_ratio=True, at_least=True)
 
 
 def main(names: list[str]) -> int:

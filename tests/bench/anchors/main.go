@@ -1,11 +1,14 @@
-// Anchors of `make bench-audit`: what users pick today beside Postgres, driven with the same payload and callers.
+// Anchors of `make bench-anchors`: what users pick today beside Postgres, driven with the same payload and callers.
 //
-//	go run . -system immudb|immudb-server|tessera|tessera-published -callers 64 -seconds 8 -dir DIR
+//	go run . -system immudb|immudb-server|immudb-verified|tessera|tessera-published -callers 64 -seconds 8 -dir DIR
 //
-// One JSON line in the benchmark's format. Every entry is durable (fsync) before it counts.
+// Starts the system once. Then each line on the standard input is a round, and answered by one line of JSON. Every entry
+// is durable (fsync) before it counts.
 package main
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -21,29 +24,40 @@ import (
 // add appends one entry and returns when it is durable, and published where the system says so.
 type add func(ctx context.Context, caller, number int, payload []byte) error
 
-// open starts a system below dir for so many callers.
-type open func(ctx context.Context, dir string, callers int) (add, func(), error)
+// settings are what a system is started with: as many callers, and for how long it waits for further entries to write
+// them together, in batches of that many. In immudb these are the sync frequency and the bulk of the index.
+type settings struct {
+	callers, batch int
+	wait           time.Duration
+}
+
+// open starts a system below dir.
+type open func(ctx context.Context, dir string, wanted settings) (add, func(), error)
 
 var systems = map[string]open{
 	"immudb":            openImmudb,
 	"immudb-server":     openImmudbServer,
+	"immudb-verified":   openImmudbVerified,
 	"tessera":           openTesseraIndexed,
 	"tessera-published": openTesseraPublished,
 }
 
 func main() {
-	system := flag.String("system", "tessera", "immudb, immudb-server, tessera or tessera-published")
+	system := flag.String("system", "tessera", "immudb, immudb-server, immudb-verified, tessera or tessera-published")
 	callers := flag.Int("callers", 64, "concurrent callers, each waiting for its entry")
-	seconds := flag.Float64("seconds", 8, "measured time, after one second that is not")
+	batch := flag.Int("batch", 0, "entries of a batch; 0: as many as there are callers")
+	wait := flag.Duration("wait", 0, "how long further entries are waited for")
+	seconds := flag.Float64("seconds", 8, "measured time, after half a second that is not")
 	payload := flag.Int("payload", 500, "bytes of an entry")
 	dir := flag.String("dir", "", "empty directory on the disk to measure; else a temporary one")
 	flag.Parse()
-	if err := run(*system, *callers, *payload, *dir, time.Duration(*seconds*float64(time.Second))); err != nil {
+	wanted := settings{callers: *callers, batch: cmp.Or(*batch, *callers), wait: *wait}
+	if err := run(*system, wanted, *payload, *dir, time.Duration(*seconds*float64(time.Second))); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(system string, callers, payload int, dir string, measured time.Duration) error {
+func run(system string, wanted settings, payload int, dir string, measured time.Duration) error {
 	start, known := systems[system]
 	if !known {
 		return fmt.Errorf("unknown system %q", system)
@@ -58,27 +72,33 @@ func run(system string, callers, payload int, dir string, measured time.Duration
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	append, stop, err := start(ctx, dir, callers)
+	append, stop, err := start(ctx, dir, wanted)
 	if err != nil {
 		return err
 	}
 	defer stop()
-	taken, err := drive(ctx, append, callers, payload, measured)
-	if err != nil {
-		return err
+	rounds := bufio.NewScanner(os.Stdin)
+	for first := 0; rounds.Scan(); first += 1_000_000 { // No key is used twice.
+		taken, err := drive(ctx, append, first, wanted.callers, payload, measured)
+		if err != nil {
+			return err
+		}
+		if err := json.NewEncoder(os.Stdout).Encode(figures(system, wanted.callers, payload, measured, taken)); err != nil {
+			return err
+		}
 	}
-	return json.NewEncoder(os.Stdout).Encode(figures(system, callers, payload, measured, taken))
+	return rounds.Err()
 }
 
 // drive runs the callers and returns the latencies of the entries that ended within the measured time.
-func drive(ctx context.Context, append add, callers, payload int, measured time.Duration) ([]time.Duration, error) {
-	begin := time.Now().Add(time.Second)
+func drive(ctx context.Context, append add, first, callers, payload int, measured time.Duration) ([]time.Duration, error) {
+	begin := time.Now().Add(time.Second / 2)
 	end := begin.Add(measured)
 	results := make([][]time.Duration, callers)
 	failures := make([]error, callers)
 	var group sync.WaitGroup
 	for caller := range callers {
-		group.Go(func() { results[caller], failures[caller] = one(ctx, append, caller, payload, begin, end) })
+		group.Go(func() { results[caller], failures[caller] = one(ctx, append, caller, first, payload, begin, end) })
 	}
 	group.Wait()
 	for _, err := range failures {
@@ -89,11 +109,11 @@ func drive(ctx context.Context, append add, callers, payload int, measured time.
 	return slices.Concat(results...), nil
 }
 
-func one(ctx context.Context, append_ add, caller, payload int, begin, end time.Time) ([]time.Duration, error) {
+func one(ctx context.Context, append_ add, caller, first, payload int, begin, end time.Time) ([]time.Duration, error) {
 	var taken []time.Duration
 	data := make([]byte, payload)
 	rand.Read(data)
-	for number := 0; ; number++ {
+	for number := first; ; number++ {
 		copy(data, fmt.Sprintf("%08d-%08d", caller, number))
 		before := time.Now()
 		if before.After(end) {
@@ -102,7 +122,7 @@ func one(ctx context.Context, append_ add, caller, payload int, begin, end time.
 		if err := append_(ctx, caller, number, slices.Clone(data)); err != nil {
 			return nil, err
 		}
-		if after := time.Now(); before.After(begin) && after.Before(end) {
+		if after := time.Now(); after.After(begin) && after.Before(end) {
 			taken = append(taken, after.Sub(before))
 		}
 	}

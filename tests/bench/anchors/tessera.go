@@ -11,8 +11,8 @@ import (
 )
 
 // openTesseraIndexed returns when an entry has its durable index; the checkpoint that covers it comes later.
-func openTesseraIndexed(ctx context.Context, dir string, callers int) (add, func(), error) {
-	appender, _, stop, err := openTessera(ctx, dir, callers)
+func openTesseraIndexed(ctx context.Context, dir string, wanted settings) (add, func(), error) {
+	appender, _, stop, err := openTessera(ctx, dir, wanted)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -24,12 +24,12 @@ func openTesseraIndexed(ctx context.Context, dir string, callers int) (add, func
 }
 
 // openTesseraPublished returns when a checkpoint that covers the entry is published.
-func openTesseraPublished(ctx context.Context, dir string, callers int) (add, func(), error) {
-	appender, reader, stop, err := openTessera(ctx, dir, callers)
+func openTesseraPublished(ctx context.Context, dir string, wanted settings) (add, func(), error) {
+	appender, reader, stop, err := openTessera(ctx, dir, wanted)
 	if err != nil {
 		return nil, nil, err
 	}
-	awaiter := tessera.NewPublicationAwaiter(ctx, reader.ReadCheckpoint, 10*time.Millisecond)
+	awaiter := tessera.NewPublicationAwaiter(ctx, reader.ReadCheckpoint, time.Millisecond)
 	append := func(ctx context.Context, _, _ int, payload []byte) error {
 		_, _, err := awaiter.Await(ctx, appender.Add(ctx, tessera.NewEntry(payload)))
 		return err
@@ -37,8 +37,8 @@ func openTesseraPublished(ctx context.Context, dir string, callers int) (add, fu
 	return append, stop, nil
 }
 
-// openTessera uses the settings that were best here: batches of as many entries as there are callers, 10 ms of age.
-func openTessera(ctx context.Context, dir string, callers int) (*tessera.Appender, tessera.LogReader, func(), error) {
+// openTessera starts a log on files, without antispam.
+func openTessera(ctx context.Context, dir string, wanted settings) (*tessera.Appender, tessera.LogReader, func(), error) {
 	secret, _, err := note.GenerateKey(rand.Reader, "anchor.example/log")
 	if err != nil {
 		return nil, nil, nil, err
@@ -53,8 +53,8 @@ func openTessera(ctx context.Context, dir string, callers int) (*tessera.Appende
 	}
 	options := tessera.NewAppendOptions().
 		WithCheckpointSigner(signer).
-		WithBatching(uint(callers), 10*time.Millisecond).
-		WithCheckpointInterval(100 * time.Millisecond)
+		WithBatching(uint(wanted.batch), wanted.wait).
+		WithCheckpointInterval(100 * time.Millisecond) // The shortest that the driver takes.
 	appender, shutdown, reader, err := tessera.NewAppender(ctx, driver, options)
 	if err != nil {
 		return nil, nil, nil, err
