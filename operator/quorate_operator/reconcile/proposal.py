@@ -105,7 +105,7 @@ class GovernanceProposals:
             contested=await gather_contested(gathered, docket, context, self._dockets, self._domains),
         )
         gathered = await gather_evidence(gathered, docket, context, self._conflicts, self._dockets)
-        return await gather_proof(gathered, docket, context)
+        return await gather_proof(gathered, docket, context, self._domains)
 
     async def _unseen(self, gathered: Gathered, docket: Docket, context: Context) -> tuple[Key, ...]:
         """Votes that the API server has and the log has not, asked for only when a decision is about to be taken."""

@@ -9,13 +9,16 @@ import pytest
 from quorate.audit.verify import Verdict
 from quorate.canonical import canonical_bytes, digest_of, parse_json
 from quorate.conflicts.arbitrators import rank
+from quorate.identity.vkey import SignerKey
 from quorate.proposals.bundle import parse_bundle
 from quorate.proposals.evidence import Pinned, verify
 from quorate_operator.kube.resources import Key
-from tests.unit.proposals.fleet import node
+from tests.unit.proposals.fleet import MESH, member, node, seed
 
 from .test_conflicts import (
+    LOCKED,
     NAMES,
+    SHARED,
     adopt,
     arbitrate,
     founded,
@@ -23,6 +26,7 @@ from .test_conflicts import (
     propose,
     raise_one,
     raised,
+    signed_as,
     six,
     two_adopted,
 )
@@ -134,3 +138,29 @@ async def test_a_member_delays_a_proposal_three_times_at_most() -> None:
     await town.settle(40)
     assert town.status(one)["phase"] == "Executed"
     assert town.entries.count("governance.conflict.refused") == 1
+
+
+async def test_what_was_arbitrated_is_anchored() -> None:
+    """The proof covers the conflict's entries, votes and the parent's revisions, each under its own chain's key."""
+    town = await Town().restart()
+    logs = {name: SignerKey(f"{MESH}/{name}", seed(f"log-{name}")) for name in ("fleet", "above")}
+    above = {**town.domain_spec(), "members": [member(f"p{number}") for number in range(4)], "contracts": []}
+    above["log"] = {"origin": f"{MESH}/above", "keys": [str(logs["above"].verifier)]}
+    town.apply("TrustDomain", "above", signed_as("above", above))
+    own = {"origin": f"{MESH}/fleet", "keys": [str(logs["fleet"].verifier)]}
+    await town.found(voting={"Standard": LOCKED}, parent="above", log=own, **SHARED)
+    proposal = propose(town, "a")
+    await adopt(town, proposal)
+    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    arbitrate(town, conflict, "AB")
+    await town.settle(102)
+    arbitrate(town, conflict, "AAA-")
+    await town.settle(3)
+    assert town.status(proposal)["phase"] == "Executed"
+    for key in logs.values():
+        await town.context.log.checkpoint(key.name, key)
+    town.agenda.mark(proposal)
+    await town.settle()
+    status = town.status(proposal)
+    report = verify(town.content(status["evidenceRef"]), pinned=Pinned(), proof=town.content(status["proofRef"]))
+    assert report.verdict is Verdict.INTACT, report.faults
