@@ -121,7 +121,7 @@ def _one_more(poll: Poll) -> list[float]:
         last = ballots[count]
         begun = time.perf_counter()
         more = Ballot(last.statement, last.signature, last.recorded)
-        case = poll.case([*case.ballots, more], phases=case.phases)
+        case = poll.case([*case.ballots, more], kept=case.kept)
         progress = decide(case, last.recorded)
         found.append(time.perf_counter() - begun)
         assert progress.tally.sums.voters > 0

@@ -4,6 +4,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import attrgetter
 
 from quorate.identity.statements import Statement
 from quorate.proposals.acts import ActRecord
@@ -13,6 +14,29 @@ from quorate.proposals.votes import Ballot, in_force_from
 from quorate.trust.boundary import Border, has_boundary
 from quorate.trust.domain import DomainHistory
 from quorate.trust.record import AttestationRecord
+
+
+@dataclass
+class Kept:
+    """What a look at a proposal leaves for the next one, which has the same votes and more; it changes no outcome."""
+
+    phases: dict[tuple[str, str, int, int, int], Phase] = field(default_factory=dict)
+    given: tuple[Ballot, ...] = ()
+    ordered: tuple[Ballot, ...] = ()
+
+    def order(self, ballots: Sequence[Ballot]) -> tuple[Ballot, ...]:
+        """The votes in order of recording; later ones are put behind those that are in order already."""
+        given, known = tuple(ballots), len(self.given)
+        more = sorted(given[known:], key=_place)
+        if given[:known] != self.given or (more and self.ordered and more[0].place < self.ordered[-1].place):
+            self.ordered = tuple(sorted(given, key=_place))
+        else:
+            self.ordered += tuple(more)
+        self.given = given
+        return self.ordered
+
+
+_place = attrgetter("place")
 
 
 @dataclass(frozen=True)
@@ -26,7 +50,7 @@ class Case:
         ballots: Votes, whatever they are about; each gets a reason.
         delegations: Delegations of the domains.
         attestations: Those made under trustDomain that its boundaries ask about, where other domains vote too.
-        phases: How far each phase was run; a case made later of the same proposal, with more votes, may take it over.
+        kept: How far it was looked at; a case made later of the same proposal, with more votes, may take it over.
         borders: What is known of them already, by domain; a case made later of the same proposal may share it.
         acts: Endorsements, stops and withdrawals.
         executed: The second of the executing entry, if there is one.
@@ -43,7 +67,7 @@ class Case:
     superseded: int | None = None
     attestations: Sequence[AttestationRecord] = ()
     borders: dict[str, Border] = field(default_factory=dict, repr=False, compare=False)
-    phases: dict[tuple[str, str, int, int, int], Phase] = field(default_factory=dict, repr=False, compare=False)
+    kept: Kept = field(default_factory=Kept, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
@@ -82,7 +106,7 @@ class Case:
     @cached_property
     def ordered(self) -> tuple[Ballot, ...]:
         """The votes in order of recording."""
-        return tuple(sorted(self.ballots, key=lambda item: item.place))
+        return self.kept.order(self.ballots)
 
     def until(self, second: int) -> "Case":
         """Only what was recorded ≤ `second`, the votes in order."""

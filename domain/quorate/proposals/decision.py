@@ -145,9 +145,9 @@ def _run(
 ) -> Phase:
     """One phase; where it was run before, from there on."""
     key = (name, label, opened, end, opened if not_before is None else not_before)
-    earlier = case.phases.get(key)
+    earlier = case.kept.phases.get(key)
     poll = _poll(case, name, rules, opened, earlier)
-    phase = case.phases[key] = run_phase(poll, end=end, not_before=not_before, earlier=earlier)
+    phase = case.kept.phases[key] = run_phase(poll, end=end, not_before=not_before, earlier=earlier)
     return phase
 
 

@@ -17,6 +17,7 @@ from quorate.conflicts.effect import Held, held_conflicts, resumed
 from quorate.identity.statements import Statement
 from quorate.proposals.acts import ActRecord
 from quorate.proposals.bundle import Signed
+from quorate.proposals.case import Kept
 from quorate.proposals.decision import Case, Progress, decide
 from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.lifecycle import EventType, Life, Step, Timing, derive
@@ -66,6 +67,8 @@ class Docket:
     records: AskedRecords = field(default_factory=AskedRecords)
     borders: dict[str, Border] = field(default_factory=dict)
     """What boundaries said so far, taken over from docket to docket."""
+    kept: Kept = field(default_factory=Kept)
+    """How far the votes were counted, likewise."""
     ballots: Mapping[str, Ballot] = field(default_factory=dict)
     """Votes by the id of their entry, refused ones too: the tally gives each its reason again."""
 
@@ -170,6 +173,7 @@ class Docket:
             superseded=None if superseded is None else superseded.timestamp // 1_000_000,
             attestations=tuple(self.records.of(item) for item in self.asked(decided)),
             borders=self.borders,
+            kept=self.kept,
         )
 
     def asked(self, decided: Recorded | None) -> tuple[Recorded, ...]:
@@ -183,6 +187,17 @@ class Docket:
             cached.clear()
             cached[now] = decide(self.case, now)
         return cached[now]  # type: ignore[no-any-return]
+
+    def judged(self, now: int) -> Mapping[str, str]:
+        """Why each accepted vote counts or not, by its digest; computed once per tally, as every vote asks."""
+        progress = self.progress(now)
+        held = self.__dict__.get("_judged")
+        if held is None or held[0] is not progress:
+            votes = (vote for tally in progress.tallies.values() for vote in tally.votes)
+            accepted = self.accepted_ballots
+            found = {vote.ballot.digest: str(vote.reason) for vote in votes if vote.ballot in accepted}
+            held = self.__dict__["_judged"] = (progress, found)
+        return held[1]
 
     @cached_property
     def life(self) -> Life:
@@ -292,6 +307,7 @@ class Dockets:
             attestations,
             self._records,
             {} if cached is None else cached[1].borders,
+            Kept() if cached is None else cached[1].kept,
             self._of(entries),
         )
         self._cache[digest] = (stamp, docket)

@@ -19,7 +19,6 @@ from quorate_operator.reconcile.docket import Docket
 from quorate_operator.reconcile.projection import content_name
 from quorate_operator.reconcile.proposal_gathered import Gathered
 from quorate_operator.reconcile.protocol import Note, Plan
-from quorate_operator.reconcile.vote import judged
 from quorate_operator.view import View
 
 _TESTS = {
@@ -284,7 +283,7 @@ def _as_of(docket: Docket, at: int) -> int:
 
 def outdated_votes(docket: Docket, view: View, at: int) -> tuple[Key, ...]:
     """Votes whose `Counted` says something else than the tally does now."""
-    reasons: Mapping[str, str] = judged(docket, at)
+    reasons = docket.judged(at)
     found = []
     for key in view.by("Vote", "proposal", docket.digest):
         status = (view.get(key) or {}).get("status") or {}

@@ -331,7 +331,7 @@ def _shown(gathered: Gathered, docket: Docket, ballot: Ballot, entry: Recorded, 
     if entry.payload["subject"].get("uid") != obj["metadata"]["uid"] and _is_other(entry, obj):
         reason = Reason.DUPLICATE
     else:
-        reason = judged(docket, gathered.at).get(ballot.digest, Reason.TOO_LATE)
+        reason = docket.judged(gathered.at).get(ballot.digest, Reason.TOO_LATE)
     verdict = standing_verdict(docket, ballot, gathered.at)
     stopped = verdict is not None and reason == verdict.reason
     message = verdict.message if verdict is not None and stopped else _explain(reason, obj, docket)
@@ -357,12 +357,6 @@ def _is_other(entry: Recorded, obj: Obj) -> bool:
     """Whether the recorded vote was another object: a re-created object of the same name is the same vote."""
     subject = entry.payload["subject"]
     return (subject.get("namespace"), subject.get("name")) != (obj["metadata"]["namespace"], obj["metadata"]["name"])
-
-
-def judged(docket: Docket, at: int) -> dict[str, str]:
-    """Why each accepted vote counts or not, by its digest."""
-    votes = (vote for tally in docket.progress(at).tallies.values() for vote in tally.votes)
-    return {vote.ballot.digest: str(vote.reason) for vote in votes if vote.ballot in docket.accepted_ballots}
 
 
 def _observations(reason: str, message: str) -> list[Observation]:

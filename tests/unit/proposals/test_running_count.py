@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.proposals import outcome
+from quorate.proposals.case import Kept
 from quorate.proposals.decision import Case, decide
 from tests.unit.proposals.fleet import OPENED, PERIOD, STANDARD, Fleet, member
 from tests.unit.proposals.test_decision import ADAPTIVE, EXPEDITED, OPTIMISTIC
@@ -57,14 +58,14 @@ def test_what_is_kept_changes_nothing(
     arriving = [*whole.ballots[late:], *whole.ballots[:late]]  # some are recorded after others that are younger
     held: Case | None = None
     for count in range(len(arriving) + 1):
-        phases = {} if held is None else held.phases
+        kept = Kept() if held is None else held.kept
         held = Case(
             whole.statement,
             whole.opened,
             whole.histories,
             arriving[:count],
             whole.delegations,
-            phases=phases,
+            kept=kept,
         )
         fresh = Case(whole.statement, whole.opened, whole.histories, arriving[:count], whole.delegations)
         now = max([OPENED + 1, *(ballot.recorded for ballot in arriving[:count])])
