@@ -5,9 +5,10 @@ callers and disk; every entry is durable (fsync) before it counts. The systems a
 neighbour's load meets them all, with the settings that were best for each here, not those it is delivered with. Needs
 Go, and the module proxy for the first build.
 
-What is alike and what is not: ours and `immudb-server` answer across a socket, with the entry found by its id; `immudb`
-and `tessera` are called within their own process, without such an index. `immudb-verified` checks a proof at the
-caller, `tessera-published` waits for a signed checkpoint: ours, as `tessera`, does neither before it answers.
+What is alike and what is not: ours and every immudb answer with the entry found by its id, `tessera` has no such index.
+Ours and `immudb-server` answer across a socket; `immudb` and `tessera` are called within their own process.
+`immudb-verified` checks a proof at the caller, `tessera-published` waits for a signed checkpoint, made at most
+ten times a second: ours, as `tessera`, does neither before it answers.
 """
 
 import asyncio
