@@ -142,6 +142,9 @@ class ContractSync(Resource):
 
     plural: ClassVar[str] = "contractsyncs"
     short_name: ClassVar[str] = "cs"
+    notes: ClassVar[tuple[str, ...]] = (
+        "To kubectl `cs` is the ComponentStatus of Kubernetes, which comes first: write `contractsync`.",
+    )
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Contract", ".spec.contract"),
         Column("Version", ".spec.version"),

@@ -163,6 +163,9 @@ class PolicyConflict(Resource):
 
     plural: ClassVar[str] = "policyconflicts"
     short_name: ClassVar[str] = "pc"
+    notes: ClassVar[tuple[str, ...]] = (
+        "To kubectl `pc` is the PriorityClass of Kubernetes, which comes first: write `policyconflict`.",
+    )
     namespaced: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Domain", ".spec.domain"),
