@@ -7,7 +7,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -58,9 +58,15 @@ def _major(directory: Path) -> int:
 
 
 class Server:
-    """One Postgres; `start` after `stop` or `kill` goes on with the same data."""
+    """One Postgres; `start` after `stop` or `kill` goes on with the same data.
 
-    def __init__(self, installation: Installation | None = None) -> None:
+    Args:
+        installation: which one; None takes the wheel's.
+        settings: `name=value` beyond its defaults.
+    """
+
+    def __init__(self, installation: Installation | None = None, settings: Sequence[str] = ()) -> None:
+        self._settings = [word for setting in settings for word in ("-c", setting)]
         self.installation = installation or installations()[0]
         self.root = Path(tempfile.mkdtemp(prefix="qpg"))
         self.data = self.root / "data"
@@ -77,7 +83,7 @@ class Server:
         """Start and wait until it answers."""
         self._process = self._run(
             "postgres", "-D", str(self.data), "-k", str(self.root), "-c", "listen_addresses=",
-            "-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=120",
+            "-c", "dynamic_shared_memory_type=mmap", "-c", "max_connections=120", *self._settings,
         )  # fmt: skip
         until(self._answers, 30)
 
