@@ -135,7 +135,7 @@ def apply_patch(document: Any, patch: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _check_growth(where: str, document: Any) -> None:
-    """Refuse what no contract can hold as soon as it is there: 64 copies of the whole into itself double it 64 times."""
+    """Refuse at once what no contract can hold: 64 copies of the whole into itself double it 64 times."""
     try:
         size = len(canonical_bytes(document))
     except NotCanonicalError as error:
