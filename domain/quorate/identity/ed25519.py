@@ -32,9 +32,9 @@ def check_public_key(raw: bytes) -> bytes:
     return raw
 
 
-def parse_public_key(text: str) -> bytes:
+def parse_public_key(text: object) -> bytes:
     """The 32 bytes of a key written as 43 characters of base64; KeyRefusedError names what is wrong."""
-    return _parsed(text) if isinstance(text, str) else _parsed(repr(text))
+    return _parsed(text if isinstance(text, str) else repr(text))
 
 
 @lru_cache(maxsize=8192)
