@@ -4,7 +4,7 @@ A pure function of what is recorded and the time: only what was recorded ≤ T c
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -15,13 +15,15 @@ from quorate.api.vote import Choice
 from quorate.canonical import format_time
 from quorate.conflicts.arbitrators import Lineage, Seat, by_domain, needed, seats
 from quorate.conflicts.document import Conflict
+from quorate.proposals.count import Arrivals, KeyVotes
 from quorate.proposals.lifecycle import SETTLE_SECONDS
-from quorate.proposals.votes import Ballot, Question, in_force_from, judge_vote, member_vote
+from quorate.proposals.votes import Ballot, Question, choose, in_force_from, judge_key, judge_vote, member_vote
 from quorate.trust.domain import DomainHistory, DomainRevision, Member
 
 LEVEL_SECONDS = 259_200
 """How long a level lasts where the domain has no Standard rules."""
 SIDES = (Choice.PARTY_A, Choice.PARTY_B, Choice.COMPROMISE)
+_ALWAYS = -(2**63)
 CHOICES = frozenset({*SIDES, Choice.RETRACT})
 
 
@@ -36,6 +38,7 @@ class Arbitration:
         excluded: nodeIds that may not arbitrate: the parties.
         histories: Accepted revisions of the domain and of those above it.
         ballots: Votes on its digest, of any level.
+        since: The first second at which a vote on the level that is looked at may be recorded.
     """
 
     conflict: Conflict
@@ -44,6 +47,7 @@ class Arbitration:
     excluded: frozenset[str]
     histories: Mapping[str, DomainHistory]
     ballots: Sequence[Ballot] = ()
+    since: int = _ALWAYS
 
     @cached_property
     def lineage(self) -> Lineage:
@@ -71,6 +75,10 @@ class SeatQuestion(Question):
     def members(self) -> Mapping[str, Member]:
         """The arbitrators, whatever they may do in other votes."""
         return {node_id: self.pinned.members[node_id] for node_id in sorted(self.sitting)}
+
+
+Questions = Mapping[str, SeatQuestion]
+"""What is asked at one level, by the domain for which people sit."""
 
 
 @dataclass(frozen=True)
@@ -169,26 +177,29 @@ def arbitrate(case: Arbitration, now: int) -> Progress:
     """Run the levels, each to its decision, as far as they may be recorded at `now`."""
     known = replace(case, ballots=tuple(item for item in case.ballots if item.recorded <= now))
     levels: list[LevelState] = []
-    start = case.opened
+    start, since = case.opened, _ALWAYS
     for level in case.lineage.levels:
-        state, step = _run(known, level, start, now)
+        state, step = _run(replace(known, since=since), level, start, now)
         levels.append(state)
         if state.step is None:
             return Progress(tuple(levels), None, step.at + SETTLE_SECONDS)
         if step.outcome is not None:
             return Progress(tuple(levels), step, None)
         start = step.at
+        # Nobody can know of a level before the one below is decided; where nobody sat, nothing was waited for.
+        since = since if len(state.seats) < needed(level) else step.at + SETTLE_SECONDS
     raise AssertionError("the top level always decides")
 
 
 def _run(case: Arbitration, level: Level, start: int, now: int) -> tuple[LevelState, Step]:
     chosen = seats(level, case.conflict.digest, case.severity, case.lineage, excluded=case.excluded, second=case.opened)
     sitting = chosen or ()
-    step = _verdict(case, sitting, level, start) if chosen is not None else _unknown(start)
+    questions = _questions(case, level, sitting)
+    step = _verdict(case, questions, sitting, level, start) if chosen is not None else _unknown(start)
     # A level at which nobody can decide needs no vote waited for.
     settled = len(sitting) < needed(level) or step.at + SETTLE_SECONDS <= now
     at = step.at if settled else max(now, start)
-    return _state(case, level, sitting, start, at, step if settled else None), step
+    return _state(case, questions, level, sitting, start, at, step if settled else None), step
 
 
 def _unknown(start: int) -> Step:
@@ -196,13 +207,14 @@ def _unknown(start: int) -> Step:
     return Step(start, ConflictOutcome.BLOCKED, Reason.UNRESOLVED)
 
 
-def _verdict(case: Arbitration, chosen: Sequence[Seat], level: Level, start: int) -> Step:
+def _verdict(case: Arbitration, questions: Questions, chosen: Sequence[Seat], level: Level, start: int) -> Step:
     """The level's decision if nothing more is recorded; its second may lie ahead."""
     if len(chosen) < needed(level):
         return _escalates(level, start, Reason.TOO_FEW_ARBITRATORS)
     end = start + case.period
-    for second in _seconds(case, chosen, start, end):
-        counts = _count(case, level, chosen, second)[0]
+    bench = _Bench(case, questions, len(chosen))
+    for second in bench.seconds(start, end):
+        counts = bench.at(second)
         (most, side), (runner_up, _) = counts.ranked[:2]
         if second < end and most > runner_up + counts.outstanding:
             return Step(second, ConflictOutcome(side), Reason.EARLY)
@@ -219,18 +231,9 @@ def _escalates(level: Level, second: int, reason: Reason) -> Step:
     return Step(second, None, reason)
 
 
-def _seconds(case: Arbitration, chosen: Sequence[Seat], start: int, end: int) -> list[int]:
-    """Seconds at which the count may change, and the end."""
-    found = {start, end}
-    found.update(item.recorded for item in case.ballots if start < item.recorded < end)
-    for name in {seat.domain for seat in chosen}:
-        found.update(second for second in in_force_from(case.histories[name]) if start < second < end)
-    return sorted(found)
-
-
-def _questions(case: Arbitration, level: Level, chosen: Sequence[Seat]) -> Iterator[SeatQuestion]:
-    for name, sitting in by_domain(chosen).items():
-        yield SeatQuestion(
+def _questions(case: Arbitration, level: Level, chosen: Sequence[Seat]) -> Questions:
+    return {
+        name: SeatQuestion(
             digest=case.conflict.digest,
             revision=level.revision,
             type="Arbitration",
@@ -240,48 +243,102 @@ def _questions(case: Arbitration, level: Level, chosen: Sequence[Seat]) -> Itera
             choices=CHOICES,
             sitting=sitting,
         )
+        for name, sitting in by_domain(chosen).items()
+    }
 
 
-def _count(
-    case: Arbitration, level: Level, chosen: Sequence[Seat], second: int
-) -> tuple[Counts, dict[str, str], dict[Ballot, Reason]]:
-    """Counts, choices by nodeId, and reasons of the votes that pass every check by themselves, at a second."""
-    choices: dict[str, str] = {}
-    reasons: dict[Ballot, Reason] = {}
-    for question in _questions(case, level, chosen):
-        good: dict[str, list[Ballot]] = {}
-        for ballot in case.ballots:
-            if judge_vote(question, ballot, closes=second, at=second) is None:
-                good.setdefault(ballot.holder, []).append(ballot)
-        for node_id, member in question.members.items():
-            vote = member_vote(good.get(node_id, ()), member.vote_threshold)
-            reasons.update(vote.reasons)
-            if vote.choice is not None:
-                choices[node_id] = vote.choice
-    votes = Counter(choices.values())
-    party_a, party_b, compromise = (votes[str(side)] for side in SIDES)
-    counts = Counts(party_a, party_b, compromise, len(chosen) - len(choices))
-    return counts, choices, reasons
+class _Bench:
+    """The counts of a level as the seconds pass: a vote changes its arbitrator's choice and nothing else.
+
+    Only votes that an arbitrator signed are looked at again: anybody may write others.
+    """
+
+    def __init__(self, case: Arbitration, questions: Questions, seated: int) -> None:
+        self._questions, self._seated = questions, seated
+        self._arrivals = Arrivals([item for item in case.ballots if _admits(case, questions, item)])
+        self._revisions: list[DomainRevision | None] = []
+        self._cast: dict[str, dict[str, KeyVotes]] = {}
+        self._choices: dict[str, str | None] = {}
+
+    def seconds(self, start: int, end: int) -> list[int]:
+        """Seconds at which the count may change, and the end."""
+        changes = {item.recorded for item in self._arrivals.records}
+        changes.update(second for item in self._questions.values() for second in in_force_from(item.history))
+        return sorted({start, end, *(second for second in changes if start < second < end)})
+
+    def at(self, second: int) -> Counts:
+        """The counts at a second, which never decreases."""
+        revisions = [item.history.at(second) for item in self._questions.values()]
+        if revisions != self._revisions:
+            self._revisions, self._cast, self._choices = revisions, {}, {}
+            self._arrivals.rewind()
+        touched: dict[str, SeatQuestion] = {}
+        for ballot in self._arrivals.until(second):
+            question = self._questions[str(ballot.statement.fields["domain"])]
+            if judge_key(question, ballot, ballot.holder, second) is None:
+                touched[ballot.holder] = question
+                keys = self._cast.setdefault(ballot.holder, {})
+                if ballot.key_name in keys:
+                    keys[ballot.key_name].add(ballot)
+                else:
+                    keys[ballot.key_name] = KeyVotes(ballot)
+        for node_id, question in touched.items():
+            standing = [key.standing for key in self._cast[node_id].values() if key.standing is not None]
+            self._choices[node_id] = choose(standing, question.members[node_id].vote_threshold).choice
+        return _counts(Counter(choice for choice in self._choices.values() if choice is not None), self._seated)
+
+
+def _admits(case: Arbitration, questions: Questions, ballot: Ballot) -> bool:
+    """Whether a vote passes every check that T has no part in."""
+    question = questions.get(str(ballot.statement.fields.get("domain")))
+    return question is not None and ballot.recorded >= case.since and question.admits(ballot)
+
+
+def _counts(votes: Counter[str], seated: int) -> Counts:
+    return Counts(*(votes[str(side)] for side in SIDES), seated - votes.total())
 
 
 def _state(
-    case: Arbitration, level: Level, chosen: tuple[Seat, ...], start: int, at: int, step: Step | None
+    case: Arbitration,
+    questions: Questions,
+    level: Level,
+    chosen: tuple[Seat, ...],
+    start: int,
+    at: int,
+    step: Step | None,
 ) -> LevelState:
+    """Choices, and the reason of each vote, at a second."""
     end = start if len(chosen) < needed(level) else start + case.period
-    counts, choices, reasons = _count(case, level, chosen, min(at, end))
+    closes = min(at, end)
+    good: dict[str, list[Ballot]] = {}
+    reasons: dict[Ballot, Reason] = {}
+    ballots = [item for item in case.ballots if item.statement.fields.get("revision") == level.revision]
+    for ballot in ballots:
+        reason = _refused(case, questions, ballot, closes)
+        if reason is None:
+            good.setdefault(ballot.holder, []).append(ballot)
+        else:
+            reasons[ballot] = reason
+    choices: dict[str, str] = {}
+    for seat in chosen:
+        threshold = questions[seat.domain].members[seat.node_id].vote_threshold
+        vote = member_vote(good.get(seat.node_id, ()), threshold)
+        reasons |= vote.reasons
+        if vote.choice is not None:
+            choices[seat.node_id] = vote.choice
     votes = tuple(
-        JudgedBallot(ballot, reasons.get(ballot) or _refused(case, level, chosen, ballot, min(at, end)))
-        for ballot in sorted(case.ballots, key=lambda item: (*item.moment, item.signature))
-        if ballot.statement.fields.get("revision") == level.revision
+        JudgedBallot(ballot, reasons[ballot])
+        for ballot in sorted(ballots, key=lambda item: (*item.moment, item.signature))
     )
+    counts = _counts(Counter(choices.values()), len(chosen))
     return LevelState(level, chosen, start, end, at, counts, choices, votes, step)
 
 
-def _refused(case: Arbitration, level: Level, chosen: Sequence[Seat], ballot: Ballot, closes: int) -> Reason:
-    """Why a vote says nothing: judged in its own domain, if anybody sits for that."""
-    found = [
-        judge_vote(question, ballot, closes=closes, at=closes)
-        for question in _questions(case, level, chosen)
-        if question.domain == ballot.statement.fields.get("domain")
-    ]
-    return next((reason for reason in found if reason is not None), Reason.NOT_IN_ELECTORATE)
+def _refused(case: Arbitration, questions: Questions, ballot: Ballot, closes: int) -> Reason | None:
+    """Why a vote says nothing by itself: judged in its own domain, if anybody sits for that; None: it does."""
+    question = questions.get(str(ballot.statement.fields.get("domain")))
+    if question is None:
+        return Reason.NOT_IN_ELECTORATE
+    if ballot.recorded < case.since:
+        return Reason.OTHER_PROPOSAL
+    return judge_vote(question, ballot, closes=closes, at=closes)

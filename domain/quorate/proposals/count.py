@@ -6,6 +6,7 @@ cross a boundary.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from heapq import heappop, heappush
 from typing import Generic, NamedTuple, TypeVar
 
 from quorate.api.conditions import Reason
@@ -14,7 +15,6 @@ from quorate.proposals.delegation import Delegated, DelegationRecord, delegate_o
 from quorate.proposals.tally import FULL, Rules, Sums
 from quorate.proposals.votes import NO_CHOICE, Ballot, MemberChoice, Question, choose, judge_vote, member_vote
 from quorate.trust.domain import DomainRevision
-from quorate.trust.record import highest
 
 R = TypeVar("R", Ballot, DelegationRecord)
 
@@ -54,24 +54,36 @@ class Arrivals(Generic[R]):
             yield self.records[self._next - 1]
 
 
-class _Key:
-    """The votes of one key in order of recording, and the one that stands."""
+class KeyVotes:
+    """The votes of one key in order of recording, and the one that stands; a vote costs its logarithm, in any order."""
 
-    __slots__ = ("_last", "ballots", "standing")
+    __slots__ = ("_by_sequence", "_sequences", "ballots", "standing")
 
     def __init__(self, ballot: Ballot) -> None:
-        self.ballots, self.standing, self._last = [ballot], ballot, ballot.sequence
+        self.ballots, self.standing, self._by_sequence = [ballot], ballot, None
 
     ballots: list[Ballot]
     standing: Ballot | None
-    _last: int
+    _by_sequence: dict[int, Ballot | None] | None
+    """None as a value: two contents, void. None as a whole: there is one vote, as nearly every key has."""
+    _sequences: list[int]
+    """Heap of those that may stand, negated."""
 
     def add(self, ballot: Ballot) -> None:
+        """One more, recorded no earlier than the others."""
+        if self._by_sequence is None:
+            (first,) = self.ballots
+            self._by_sequence, self._sequences = {first.sequence: first}, [-first.sequence]
         self.ballots.append(ballot)
-        if ballot.sequence > self._last:
-            self.standing, self._last = ballot, ballot.sequence
-        else:
-            self.standing = highest(self.ballots)
+        known, sequence = self._by_sequence, ballot.sequence
+        if sequence not in known:
+            known[sequence] = ballot
+            heappush(self._sequences, -sequence)
+        elif (other := known[sequence]) is not None and other.digest != ballot.digest:
+            known[sequence] = None
+        while self._sequences and known[-self._sequences[0]] is None:
+            heappop(self._sequences)
+        self.standing = known[-self._sequences[0]] if self._sequences else None
 
 
 class Count:
@@ -111,7 +123,7 @@ class Count:
     def _clear(self) -> None:
         self._ballots.rewind()
         self._delegations.rewind()
-        self._cast: dict[str, dict[str, _Key]] = {}
+        self._cast: dict[str, dict[str, KeyVotes]] = {}
         self._named: dict[str, list[DelegationRecord]] = {}
         self._choices: dict[str, MemberChoice] = {}
         self._reasons: dict[str, Mapping[Ballot, Reason]] = {}
@@ -164,7 +176,7 @@ class Count:
         keys = self._cast.setdefault(ballot.holder, {})
         key = keys.get(ballot.key_name)
         if key is None:
-            keys[ballot.key_name] = _Key(ballot)
+            keys[ballot.key_name] = KeyVotes(ballot)
         else:
             key.add(ballot)
 

@@ -64,3 +64,26 @@ def test_a_decision_stands(pattern: str, now: int) -> None:
     case = Arena().cast(pattern).case()
     early, late = arbitrate(case, now), arbitrate(case, OPENED + 5 * PERIOD)
     assert all(item.step == late.levels[index].step for index, item in enumerate(early.levels) if item.step)
+
+
+def test_a_vote_on_a_level_that_is_not_reached_says_nothing() -> None:
+    """Recorded before the level below was decided, it is OtherProposal, and stands in no later vote's way."""
+    arena = Arena().cast("ABC", at=10)
+    seat = arena.bench(Level.HUBS)[0]
+    early = arena.vote(seat, "PartyA", 5, level=Level.HUBS)
+    late = arena.vote(seat, "PartyB", 20, level=Level.HUBS)
+    progress = arbitrate(arena.case(), OPENED + 30)
+    assert progress.current.level is Level.HUBS
+    reasons = {vote.ballot: vote.reason for vote in progress.current.votes}
+    assert reasons == {early: "OtherProposal", late: "Counted"}
+
+
+def test_many_votes_of_one_arbitrator_are_one() -> None:
+    """Falling sequences, one a second: the first stands throughout, and all the others are Overtaken."""
+    arena = Arena()
+    seat = arena.bench()[0]
+    for number in range(800):
+        arena.vote(seat, "PartyA", 1 + number, sequence=800 - number)
+    progress = arbitrate(arena.case(), OPENED + PERIOD - 1)
+    (counted,) = (vote for vote in progress.current.votes if vote.reason == "Counted")
+    assert (counted.ballot.sequence, progress.current.counts.party_a) == (800, 1)
