@@ -295,7 +295,8 @@ def _admits(case: Arbitration, questions: Questions, ballot: Ballot) -> bool:
 
 
 def _counts(votes: Counter[str], seated: int) -> Counts:
-    return Counts(*(votes[str(side)] for side in SIDES), seated - votes.total())
+    party_a, party_b, compromise = (votes[str(side)] for side in SIDES)
+    return Counts(party_a, party_b, compromise, seated - votes.total())
 
 
 def _state(
