@@ -100,7 +100,8 @@ class Question:
         if self.border is None:
             return None
         key = vote_key(self.history.signing(record.recorded), holder, record.key_name)
-        return self.border.judge(Crossing(holder, None if key is None else key.public_key, record.digest), second)
+        signer = None if key is None else key.public_key
+        return self.border.judge(Crossing(holder, signer, record.digest, record.recorded), second)
 
     def good_in(self, revision: DomainRevision | None, record: Record, holder: str) -> bool:
         """Whether the key that was in force at the recorded second is in `revision`, unexpired at that second."""

@@ -13,8 +13,8 @@ from typing import Any
 from quorate.api.attestation import AttestationType
 from quorate.api.conditions import Reason
 from quorate.api.schema import Privilege
-from quorate.api.trust_domain import OnViolation
-from quorate.trust.domain import DomainHistory, DomainRevision
+from quorate.api.trust_domain import KeyPurpose, OnViolation
+from quorate.trust.domain import DomainHistory, DomainRevision, Member
 from quorate.trust.edges import Graph, about_node, holds, standing, trust_graph
 from quorate.trust.path import FULL, Path, ScoreRules, Scores
 from quorate.trust.record import AttestationRecord, stand
@@ -37,11 +37,15 @@ class Crossing:
         actor: nodeId of who signed it.
         public_key: The key that signed it, as text; None: not known, so not the actor's here either.
         digest: Digest of the signed statement.
+        recorded: Second at which it was recorded.
+        purpose: What keys that sign such a statement are for.
     """
 
     actor: str
     public_key: str | None
     digest: str
+    recorded: int
+    purpose: str = KeyPurpose.VOTE
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,13 @@ class Border:
         return self.states[start].judge(crossing)
 
 
+def _has_key(member: Member, crossing: Crossing) -> bool:
+    return any(
+        key.public_key == crossing.public_key and key.purpose == crossing.purpose and key.valid_at(crossing.recorded)
+        for key in member.keys
+    )
+
+
 class _State:
     """What the receiving domain knows between two changes."""
 
@@ -233,12 +244,13 @@ class _State:
     def _best(self, crossing: Crossing) -> Path | None:
         """The best path from a root to the actor; an empty one where the actor is a root; None: no trust.
 
-        A nodeId that is a member here too is the same node only with a key that it has here: the other domain's admins
-        may list any nodeId with keys of their own.
+        A nodeId that is a member here too is the same node only with a key that it has here for the same purpose, not
+        expired when it signed: the other domain's admins may list any nodeId with keys of their own, or with stolen
+        ones.
         """
         assert self._revision is not None
         member = self._revision.members.get(crossing.actor)
-        if member is not None and crossing.public_key not in {key.public_key for key in member.keys}:
+        if member is not None and not _has_key(member, crossing):
             return None
         roots = self._rules.seeds or (self._revision.home_hub,)
         if member is not None and crossing.actor in roots:

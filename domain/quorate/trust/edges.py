@@ -14,6 +14,7 @@ from quorate.api.trust_domain import KeyPurpose
 from quorate.trust.domain import DomainRevision, MemberKey
 from quorate.trust.record import AHEAD_SECONDS, AttestationRecord, stand
 
+FULL_WEIGHT = 10_000
 NODE_KIND = "MeshNode"
 """`subject.kind` of an attestation about a node; `subject.name` is then its nodeId."""
 
@@ -134,6 +135,12 @@ def standing(
             yield pair, min(candidates, key=lambda item: (-item.sequence, item.digest))
 
 
+def _is_weight(record: AttestationRecord) -> bool:
+    """Whether the weight is one: a bundle's records were accepted by the hub alone, and a hub can be dishonest."""
+    weight = record.content.get("weightBasisPoints")
+    return type(weight) is int and 1 <= weight <= FULL_WEIGHT
+
+
 def trust_graph(history: Revisions, records: Iterable[AttestationRecord], second: int) -> Graph:
     """The graph of a domain at a second.
 
@@ -142,7 +149,7 @@ def trust_graph(history: Revisions, records: Iterable[AttestationRecord], second
         records: Attestations as recorded, in any order; other types than Trust are passed over.
         second: Unix seconds.
     """
-    trust = (record for record in records if record.type == AttestationType.TRUST)
+    trust = (record for record in records if record.type == AttestationType.TRUST and _is_weight(record))
     return Graph(
         Edge(
             attester,

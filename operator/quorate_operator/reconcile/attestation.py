@@ -323,7 +323,7 @@ def _crossed(
 ) -> Plan:
     """What the domain into which it crosses says of it: recorded there, shown here."""
     obj, digest = gathered.obj, str(fields["digest"])
-    verdict = into.judge(obj["spec"], digest, own, now)
+    verdict = into.judge(obj, digest, own, now)
     about = tuple(item for item in [(obj["spec"].get("subject") or {}).get("digest")] if item)
     entry = crossing_entry(
         obj,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quorate.api.attestation import AttestationType
+from quorate.canonical import parse_time
 from quorate.trust.boundary import Border, Crossing, Verdict, has_boundary
 from quorate.trust.edges import purpose_of
 from quorate_operator.kube.resources import Key, Obj
@@ -29,12 +30,14 @@ class Into:
     border: Border
     crossed: Recorded | None
 
-    def judge(self, spec: Obj, digest: str, own: Constitution, now: int) -> Verdict:
+    def judge(self, obj: Obj, digest: str, own: Constitution, now: int) -> Verdict:
         """What becomes of the attestation now."""
-        recorded = own.history.latest if own.history.at(now) is None else own.history.at(now)
-        member = None if recorded is None else recorded.members.get(spec["attester"])
-        key = None if member is None else member.key(purpose_of(spec["type"]), spec["keyName"])
-        return self.border.judge(Crossing(spec["attester"], None if key is None else key.public_key, digest), now)
+        spec, recorded = obj["spec"], parse_time(obj["metadata"]["creationTimestamp"])
+        purpose = purpose_of(spec["type"])
+        member = (own.history.at(now) or own.history.latest).members.get(spec["attester"])
+        key = None if member is None else member.key(purpose, spec["keyName"])
+        signer = None if key is None else key.public_key
+        return self.border.judge(Crossing(spec["attester"], signer, digest, recorded, purpose), now)
 
 
 def domain_of_subject(obj: Obj, view: View) -> str | None:

@@ -6,15 +6,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quorate.canonical import format_time
 from quorate.trust.boundary import Border, Crossing, Verdict
 from quorate.trust.domain import DomainHistory
-from tests.unit.trust.domains import NODES, after, first, history, key, member, public
+from tests.unit.trust.domains import NODES, after, changed, first, history, key, member, public
 from tests.unit.trust.vouching import SINCE, about, attested, trusts
 
 LATER = SINCE + 500
 FOREIGN = NODES[3]
 TRUST = {"decayBasisPoints": 10_000, "maxChainLength": 2}
-VOTE = Crossing(FOREIGN, public("foreign"), "sha256:" + "d" * 64)
+VOTE = Crossing(FOREIGN, public("foreign"), "sha256:" + "d" * 64, 100)
 
 
 def asks(action: str = "Deny", **more: Any) -> dict[str, Any]:
@@ -95,18 +96,38 @@ def test_seeds_are_the_roots() -> None:
 
 def test_a_root_that_acts_abroad_is_itself() -> None:
     """The home hub with a key that it has here is trusted fully, though nobody vouches for it."""
-    own = Crossing(NODES[0], public("vote-0"), VOTE.digest)
+    own = Crossing(NODES[0], public("vote-0"), VOTE.digest, VOTE.recorded)
     assert judge(receiver(asks(minScoreBasisPoints=10_000)), crossing=own).reason == "BoundaryMet"
 
 
 @pytest.mark.parametrize("node", [0, 1])
 def test_a_borrowed_node_id_is_not_the_member(node: int) -> None:
     """Attack: the other domain lists a trusted member's nodeId with a key of its own: score 0, root or not."""
-    impostor = Crossing(NODES[node], public("foreign"), VOTE.digest)
+    impostor = Crossing(NODES[node], public("foreign"), VOTE.digest, VOTE.recorded)
     verdict = judge(receiver(asks(minScoreBasisPoints=1)), trusts(0, 1, 10_000), crossing=impostor)
     assert (verdict.reason, verdict.score) == ("BoundaryDenied", 0)
-    real = Crossing(NODES[1], public("vote-1"), VOTE.digest)
+    real = Crossing(NODES[1], public("vote-1"), VOTE.digest, VOTE.recorded)
     assert judge(receiver(asks(minScoreBasisPoints=1)), trusts(0, 1, 10_000), crossing=real).score == 10_000
+
+
+@pytest.mark.parametrize(
+    ("label", "purpose", "recorded", "score"),
+    [
+        ("vote-1", "Vote", SINCE, 10_000),
+        ("machine-1", "Vote", SINCE, 0),
+        ("machine-1", "Machine", SINCE, 10_000),
+        ("vote-1", "Machine", SINCE, 0),
+        ("vote-1", "Vote", LATER, 0),
+    ],
+)
+def test_a_key_of_another_purpose_or_an_expired_one_is_not_the_members(
+    label: str, purpose: str, recorded: int, score: int
+) -> None:
+    """Attack: the other domain lists a member's nodeId with that member's stolen Machine key, or its expired one."""
+    member_1 = changed(member(1), {"keys.0.notAfter": format_time(LATER), "keys.1.notAfter": format_time(LATER)})
+    chain = history(first(boundary=[asks()], trust=TRUST, members=[member(0), member_1]))
+    crossing = Crossing(NODES[1], public(label), VOTE.digest, recorded, purpose)
+    assert judge(chain, trusts(0, 1, 10_000), crossing=crossing).score == score
 
 
 class TestRequiredAttestations:
@@ -182,7 +203,7 @@ class TestRelease:
 
     def test_nobody_releases_itself(self) -> None:
         """The actor's own release, as a member of the receiving domain, is none."""
-        own = Crossing(NODES[1], public("vote-1"), VOTE.digest)
+        own = Crossing(NODES[1], public("vote-1"), VOTE.digest, VOTE.recorded)
         assert judge(self.chain, release(1), crossing=own).reason == "BoundaryQuarantined"
         assert judge(self.chain, release(2), crossing=own).reason == "BoundaryReleased"
 

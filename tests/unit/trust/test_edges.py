@@ -75,10 +75,12 @@ def test_of_several_keys_the_highest_sequence_stands() -> None:
         trusts(0, 1, signed_at=SINCE + 301),
         attested(0, "Trust", {"kind": "TrustDomain", "name": NODES[1]}, {"weightBasisPoints": 9000}),
         attested(0, "Compliance", {"kind": "MeshNode", "name": NODES[1]}, {"weightBasisPoints": 9000}),
+        trusts(0, 1, 10_001),
+        trusts(0, 1, 0),
     ],
 )
 def test_what_is_no_edge(record) -> None:
-    """Another's signature, a Machine key, a stranger, another domain, a time ahead, another subject or type."""
+    """Another's signature, a Machine key, a stranger, another domain, a time ahead, another subject, no weight."""
     assert edges(record) == {}
 
 
