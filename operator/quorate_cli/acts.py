@@ -1,12 +1,14 @@
 """`quorate endorse`, `withdraw`, `stop`: signed acts on the digest of an open proposal."""
 
 import time
+from http import HTTPStatus
 from typing import Annotated, Any
 
 import typer
 
 from quorate.canonical import format_time
 from quorate.identity.statements import act_statement
+from quorate_cli.cluster import Cluster, RefusedError
 from quorate_cli.options import DryRun, Key, Kubeconfig, Namespace, Output, Sandbox
 from quorate_cli.output import CliError, Format
 from quorate_cli.publish import announce, publish
@@ -17,6 +19,7 @@ from quorate_cli.vote import question_in_document, question_on_cluster
 Obj = dict[str, Any]
 FIELDS = {"Withdraw": "withdrawal", "Endorse": "endorsements", "Stop": "stops"}
 """Act → where it stands in a proposal's spec; lists are append-only, and outside the digest."""
+_TRIES = 10
 endorse_app, withdraw_app, stop_app = typer.Typer(), typer.Typer(), typer.Typer()
 
 _Proposal = Annotated[str, typer.Argument(metavar="PROPOSAL", help="Name of the GovernanceProposal.")]
@@ -93,14 +96,31 @@ def _act(
         question = question_in_document(live, constitution.mesh_id, namespace or "default")
     by, key_name = _actor(kind, signer, constitution, live)
     act = make_act(kind, signer, constitution, question.digest, by=by, key_name=key_name, now=int(time.time()))
-    field = FIELDS[kind]
-    value = act if kind == "Withdraw" else [*(live["spec"].get(field) or ()), act]
     if dry_run:
         meta = {"name": name, "namespace": question.namespace}
         head = {"apiVersion": "quorate.dev/v1alpha1", "kind": "GovernanceProposal", "metadata": meta}
-        publish([{**head, "spec": {**live["spec"], field: value}}], None, output)
+        publish([{**head, "spec": {**live["spec"], **_with(act, live)}}], None, output)
         return
-    announce([sources.cluster.patch(live, {"spec": {field: value}})], output, verb=f"{kind.lower()} signed by {by}")
+    announce([_added(sources.cluster, act, live)], output, verb=f"{kind.lower()} signed by {by}")
+
+
+def _with(act: Obj, proposal: Obj) -> Obj:
+    field = FIELDS[act["act"]]
+    return {field: act if act["act"] == "Withdraw" else [*(proposal["spec"].get(field) or ()), act]}
+
+
+def _added(cluster: Cluster, act: Obj, proposal: Obj) -> Obj:
+    """Add the act to the proposal that it was signed for, whoever else writes to the object meanwhile."""
+    for _ in range(_TRIES):
+        try:
+            return cluster.patch(proposal, {"spec": _with(act, proposal)})
+        except RefusedError as error:
+            meta = proposal["metadata"]
+            newer = cluster.get("GovernanceProposal", meta["name"], meta["namespace"])
+            if error.status != HTTPStatus.CONFLICT or newer["spec"].get("signature") != proposal["spec"]["signature"]:
+                raise
+            proposal = newer
+    raise CliError(f"GovernanceProposal {meta['name']} changes all the time: nothing was written, try again")
 
 
 def _actor(kind: str, signer: Signer, constitution: Constitution, live: Obj) -> tuple[str, str]:

@@ -51,12 +51,15 @@ class Shape:
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         # All contents of a block are looked at in one call, a line each; one of another form is a match as well, so
-        # that they can be counted: a content that holds a line feed makes one more.
+        # that they can be counted: an empty one is none.
         self._lines = re.compile(b"^(?:" + _pattern(document, ()) + rb"|([^\n]++))$", re.MULTILINE).findall
 
     def values(self, contents: Sequence[bytes]) -> Sequence[Values]:
         """The values of each content."""
-        found: list[Values] = self._lines(b"\n".join(contents))
+        lines = b"\n".join(contents)
+        if lines.count(b"\n") >= len(contents):  # a content with a line feed is more than a line
+            return [_OTHER] * len(contents)
+        found: list[Values] = self._lines(lines)
         return found if len(found) == len(contents) else [_OTHER] * len(contents)
 
 

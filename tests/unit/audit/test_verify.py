@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quorate.audit.archive import Point
@@ -424,6 +424,8 @@ PIECES = st.sampled_from([b"", b"\n", b"\n\n", b'"', b"\\", b"\\n", b"}", b'"}',
 @given(
     place=st.integers(0, 39), other=st.integers(0, 39), cut=st.integers(0, 600), rest=st.integers(0, 600), piece=PIECES
 )
+@example(place=1, other=0, cut=0, rest=0, piece=b"\n")
+@example(place=39, other=0, cut=600, rest=600, piece=b"\n")
 def test_the_scan_accepts_no_content_put_together_from_others(
     place: int, other: int, cut: int, rest: int, piece: bytes
 ) -> None:
