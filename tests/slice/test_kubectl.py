@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from quorate.api.registry import KINDS, Kind
+from quorate.api.registry import GROUP, KINDS, Kind
 from quorate_cli.sandbox import binaries
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.test_resources import example, published
@@ -26,6 +26,24 @@ def kubectl(sandbox: Sandbox) -> Kubectl:
         return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
     return run
+
+
+def test_no_name_is_one_of_kubernetes(kubectl: Kubectl, sandbox: Sandbox) -> None:
+    """Of two kinds with one name kubectl takes the other without a word: by discovery none of ours is taken."""
+    cluster = sandbox.admin()
+    listed = cluster.request("GET", "/apis")["groups"]
+    paths = [f"/apis/{each['groupVersion']}" for group in listed for each in group["versions"]]
+    others: dict[str, str] = {}
+    for path in ["/api/v1", *(path for path in paths if not path.startswith(f"/apis/{GROUP}/"))]:
+        for served in cluster.request("GET", path)["resources"]:
+            names = (served["name"], served["singularName"], served["kind"].lower(), *served.get("shortNames", ()))
+            others |= dict.fromkeys(names, f"{path} {served['kind']}")
+    assert {"pc", "cs", "po", "pods"} <= others.keys()
+    ours = [name for kind in KINDS for name in (kind.plural, kind.singular, kind.short)]
+    assert {name: others[name] for name in ours if name in others} == {}
+    for kind in KINDS:
+        asked = kubectl("get", kind.short, "-A", "-o", "name", "-v=6")
+        assert asked.returncode == 0 and f"/{kind.plural}" in asked.stderr, (kind.short, asked.stderr)
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)

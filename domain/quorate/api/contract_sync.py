@@ -141,10 +141,7 @@ class ContractSync(Resource):
     """A rollout of one contract version to many nodes."""
 
     plural: ClassVar[str] = "contractsyncs"
-    short_name: ClassVar[str] = "cs"
-    notes: ClassVar[tuple[str, ...]] = (
-        "To kubectl `cs` is the ComponentStatus of Kubernetes, which comes first: write `contractsync`.",
-    )
+    short_name: ClassVar[str] = "csync"
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Contract", ".spec.contract"),
         Column("Version", ".spec.version"),

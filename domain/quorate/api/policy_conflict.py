@@ -162,10 +162,7 @@ class PolicyConflict(Resource):
     """Two parties that contradict each other."""
 
     plural: ClassVar[str] = "policyconflicts"
-    short_name: ClassVar[str] = "pc"
-    notes: ClassVar[tuple[str, ...]] = (
-        "To kubectl `pc` is the PriorityClass of Kubernetes, which comes first: write `policyconflict`.",
-    )
+    short_name: ClassVar[str] = "pcf"
     namespaced: ClassVar[bool] = True
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Domain", ".spec.domain"),

@@ -51,10 +51,10 @@ def test_ten_kinds_with_their_short_names() -> None:
         ("TrustDomain", "td", False),
         ("GovernanceProposal", "gp", True),
         ("Vote", "vt", True),
-        ("PolicyConflict", "pc", True),
+        ("PolicyConflict", "pcf", True),
         ("Attestation", "att", True),
         ("DynamicContract", "dc", False),
-        ("ContractSync", "cs", False),
+        ("ContractSync", "csync", False),
         ("AuditCheckpoint", "ac", False),
         ("MissionPolicy", "mp", False),
     }
