@@ -38,49 +38,28 @@ def make_act(
     return act
 
 
-@endorse_app.command()
-def endorse(
-    name: _Proposal,
-    key: Key,
-    files: _Files = None,
-    namespace: Namespace = None,
-    dry_run: DryRun = False,
-    output: Output = Format.TABLE,
-    kubeconfig: Kubeconfig = None,
-    sandbox: Sandbox = None,
-) -> None:
-    """Endorse an Emergency proposal as an admin: with adminThreshold of them it is executed at once."""
-    _act("Endorse", name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
+def _command(app: typer.Typer, kind: str, says: str) -> None:
+    @app.command(help=says)
+    def command(
+        name: _Proposal,
+        key: Key,
+        files: _Files = None,
+        namespace: Namespace = None,
+        dry_run: DryRun = False,
+        output: Output = Format.TABLE,
+        kubeconfig: Kubeconfig = None,
+        sandbox: Sandbox = None,
+    ) -> None:
+        _act(kind, name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
 
 
-@withdraw_app.command()
-def withdraw(
-    name: _Proposal,
-    key: Key,
-    files: _Files = None,
-    namespace: Namespace = None,
-    dry_run: DryRun = False,
-    output: Output = Format.TABLE,
-    kubeconfig: Kubeconfig = None,
-    sandbox: Sandbox = None,
-) -> None:
-    """Withdraw a proposal, by a Vote key of its proposer, while it is open."""
-    _act("Withdraw", name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
-
-
-@stop_app.command()
-def stop(
-    name: _Proposal,
-    key: Key,
-    files: _Files = None,
-    namespace: Namespace = None,
-    dry_run: DryRun = False,
-    output: Output = Format.TABLE,
-    kubeconfig: Kubeconfig = None,
-    sandbox: Sandbox = None,
-) -> None:
-    """Stop a proposal as an admin: adminThreshold of them end it, until it is executed."""
-    _act("Stop", name, key, Sources(files, kubeconfig, sandbox), namespace, output=output, dry_run=dry_run)
+_command(
+    endorse_app,
+    "Endorse",
+    "Endorse an Emergency proposal as an admin: with adminThreshold of them it is executed at once.",
+)
+_command(withdraw_app, "Withdraw", "Withdraw a proposal, by a Vote key of its proposer, while it is open.")
+_command(stop_app, "Stop", "Stop a proposal as an admin: adminThreshold of them end it, until it is executed.")
 
 
 def _act(
@@ -101,7 +80,7 @@ def _act(
         head = {"apiVersion": "quorate.dev/v1alpha1", "kind": "GovernanceProposal", "metadata": meta}
         publish([{**head, "spec": {**live["spec"], **_with(act, live)}}], None, output)
         return
-    announce([_added(sources.cluster, act, live)], output, verb=f"{kind.lower()} signed by {by}")
+    announce([add_act(sources.cluster, act, live)], output, verb=f"{kind.lower()} signed by {by}")
 
 
 def _with(act: Obj, proposal: Obj) -> Obj:
@@ -109,15 +88,22 @@ def _with(act: Obj, proposal: Obj) -> Obj:
     return {field: act if act["act"] == "Withdraw" else [*(proposal["spec"].get(field) or ()), act]}
 
 
-def _added(cluster: Cluster, act: Obj, proposal: Obj) -> Obj:
-    """Add the act to the proposal that it was signed for, whoever else writes to the object meanwhile."""
+def add_act(cluster: Cluster, act: Obj, proposal: Obj) -> Obj:
+    """Add the act to the proposal that it was signed for, whoever else writes to the object meanwhile.
+
+    Raises:
+        RefusedError: as the API server says; also where the proposal was signed anew.
+        CliError: it never rests.
+    """
+    meta = proposal["metadata"]
     for _ in range(_TRIES):
         try:
             return cluster.patch(proposal, {"spec": _with(act, proposal)})
         except RefusedError as error:
-            meta = proposal["metadata"]
+            if error.status != HTTPStatus.CONFLICT:
+                raise
             newer = cluster.get("GovernanceProposal", meta["name"], meta["namespace"])
-            if error.status != HTTPStatus.CONFLICT or newer["spec"].get("signature") != proposal["spec"]["signature"]:
+            if newer["spec"].get("signature") != proposal["spec"]["signature"]:
                 raise
             proposal = newer
     raise CliError(f"GovernanceProposal {meta['name']} changes all the time: nothing was written, try again")

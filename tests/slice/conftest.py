@@ -1,12 +1,14 @@
 """One real control plane and Postgres for the whole session; a namespace of its own for each test."""
 
+import json
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
 
 
@@ -25,3 +27,43 @@ def namespace(sandbox: Sandbox) -> str:
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     sandbox.admin().request("POST", "/api/v1/namespaces", body=manifest)
     return name
+
+
+Said = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[[Sandbox], Said]:
+    """For a sandbox: `quorate(…)` → exit code, standard output, standard error; the cluster is the sandbox."""
+
+    def on(running: Sandbox) -> Said:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig))
+        for name in ("QUORATE_SANDBOX", "QUORATE_DSN", "SSH_AUTH_SOCK"):
+            monkeypatch.delenv(name, raising=False)
+
+        def call(*arguments: object) -> tuple[int, str, str]:
+            capsys.readouterr()
+            code = run([str(argument) for argument in arguments])
+            captured = capsys.readouterr()
+            return code, captured.out, captured.err
+
+        return call
+
+    return on
+
+
+@pytest.fixture
+def answers(commands: Callable[[Sandbox], Said]) -> Callable[[Sandbox], Callable[..., object]]:
+    """For a sandbox: `quorate(…)` → standard output, parsed where it is JSON; the command must succeed."""
+
+    def on(running: Sandbox) -> Callable[..., object]:
+        say = commands(running)
+
+        def call(*arguments: object) -> object:
+            code, out, err = say(*arguments)
+            assert code == 0, err
+            return json.loads(out) if "json" in arguments else out
+
+        return call
+
+    return on

@@ -17,7 +17,6 @@ from quorate.identity.statements import proposal_statement, trust_domain_stateme
 from quorate.trust.domain import parse_domain
 from quorate.trust.heartbeat import judge_heartbeat
 from quorate_cli.heartbeat import HEARTBEAT, beat_with_key_file
-from quorate_cli.main import run
 from quorate_cli.output import CliError, to_yaml
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_cli.yamlfiles import parse_yaml, read_document
@@ -28,19 +27,9 @@ Call = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def quorate(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def quorate(sandbox: Sandbox, commands: Callable[[Sandbox], Call]) -> Call:
     """`quorate(…)` → exit code, standard output, standard error; the cluster is the sandbox."""
-    monkeypatch.setenv("KUBECONFIG", str(sandbox.kubeconfig))
-    for name in ("QUORATE_SANDBOX", "QUORATE_DSN", "SSH_AUTH_SOCK"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return commands(sandbox)
 
 
 class Fleet:

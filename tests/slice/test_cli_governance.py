@@ -12,7 +12,6 @@ import pytest
 
 from quorate.canonical import parse_time
 from quorate.notifications.signature import WebhookKey, headers
-from quorate_cli.main import run
 from quorate_cli.output import to_yaml
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_cli.yamlfiles import parse_yaml
@@ -78,19 +77,9 @@ def fleet(town: Sandbox, tmp_path: Path) -> Fleet:
 
 
 @pytest.fixture
-def quorate(town: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def quorate(town: Sandbox, commands: Callable[[Sandbox], Call]) -> Call:
     """`quorate(…)` → exit code, standard output, standard error; the cluster is the sandbox."""
-    monkeypatch.setenv("KUBECONFIG", str(town.kubeconfig))
-    for name in ("QUORATE_SANDBOX", "QUORATE_DSN", "SSH_AUTH_SOCK"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return commands(town)
 
 
 def done(result: tuple[int, str, str]) -> str:

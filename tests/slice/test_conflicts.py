@@ -1,6 +1,5 @@
 """Conflicts on a real API server: adopted rivals wait, arbitrators vote by command line, the outcome is executed."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,6 @@ import pytest
 
 from quorate.audit.verify import Verdict
 from quorate.proposals.evidence import Pinned, verify
-from quorate_cli.main import run
 from quorate_cli.proposal import fetch_content
 from quorate_cli.propose import sign_proposal
 from quorate_cli.sandbox.instance import Sandbox
@@ -29,20 +27,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def quorate(town: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def quorate(town: Sandbox, answers: Callable[[Sandbox], Call]) -> Call:
     """`quorate(…)` on the sandbox; JSON is parsed."""
-    monkeypatch.setenv("KUBECONFIG", str(town.kubeconfig))
-    for name in ("QUORATE_SANDBOX", "QUORATE_DSN", "SSH_AUTH_SOCK"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> Any:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert code == 0, captured.err
-        return json.loads(captured.out) if "json" in arguments else captured.out
-
-    return call
+    return answers(town)
 
 
 @pytest.fixture

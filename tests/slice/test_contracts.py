@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from quorate_cli.heartbeat import lease, signed_heartbeat
-from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
 
@@ -42,17 +41,9 @@ def make(town: Sandbox, tmp_path: Path) -> MakeFleet:
 
 
 @pytest.fixture
-def quorate(town: Sandbox, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def quorate(town: Sandbox, commands: Callable[[Sandbox], Call]) -> Call:
     """(exit code, standard output, standard error) of a command against the sandbox."""
-    monkeypatch.setenv("KUBECONFIG", str(town.kubeconfig))
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return commands(town)
 
 
 def executed(fleet: Fleet) -> Obj:

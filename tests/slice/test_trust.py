@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
 
@@ -27,20 +26,9 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def quorate(town: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+def quorate(town: Sandbox, answers: Callable[[Sandbox], Call]) -> Call:
     """`quorate(…)` on the sandbox; JSON is parsed."""
-    monkeypatch.setenv("KUBECONFIG", str(town.kubeconfig))
-    for name in ("QUORATE_SANDBOX", "QUORATE_DSN", "SSH_AUTH_SOCK"):
-        monkeypatch.delenv(name, raising=False)
-
-    def call(*arguments: object) -> Any:
-        capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert code == 0, captured.err
-        return json.loads(captured.out) if "json" in arguments else captured.out
-
-    return call
+    return answers(town)
 
 
 def stranger(town: Sandbox, folder: Path, name: str) -> Fleet:

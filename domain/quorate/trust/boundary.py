@@ -15,8 +15,8 @@ from quorate.api.conditions import Reason
 from quorate.api.schema import Privilege
 from quorate.api.trust_domain import KeyPurpose, OnViolation
 from quorate.trust.domain import DomainHistory, DomainRevision, Member
-from quorate.trust.edges import Graph, about_node, holds, standing, trust_graph
-from quorate.trust.path import FULL, Path, ScoreRules, Scores
+from quorate.trust.edges import FULL, Graph, about_node, holds, standing, trust_graph
+from quorate.trust.path import Path, ScoreRules, Scores
 from quorate.trust.record import AttestationRecord, stand
 
 REASONS: Mapping[str, Reason] = {

@@ -14,7 +14,8 @@ from quorate.api.trust_domain import KeyPurpose
 from quorate.trust.domain import DomainRevision, MemberKey
 from quorate.trust.record import AHEAD_SECONDS, AttestationRecord, stand
 
-FULL_WEIGHT = 10_000
+FULL = 10_000
+"""A whole in basis points."""
 NODE_KIND = "MeshNode"
 """`subject.kind` of an attestation about a node; `subject.name` is then its nodeId."""
 
@@ -138,7 +139,7 @@ def standing(
 def _is_weight(record: AttestationRecord) -> bool:
     """Whether the weight is one: a bundle's records were accepted by the hub alone, and a hub can be dishonest."""
     weight = record.content.get("weightBasisPoints")
-    return type(weight) is int and 1 <= weight <= FULL_WEIGHT
+    return type(weight) is int and 1 <= weight <= FULL
 
 
 def trust_graph(history: Revisions, records: Iterable[AttestationRecord], second: int) -> Graph:

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quorate.trust.edges import Edge, Graph
-
-FULL = 10_000
-"""s₀, and a whole in basis points."""
+from quorate.trust.edges import FULL, Edge, Graph
 
 
 @dataclass(frozen=True)

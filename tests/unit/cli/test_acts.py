@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from quorate_cli.acts import _added
+from quorate_cli.acts import add_act
 from quorate_cli.cluster import RefusedError
 from quorate_cli.output import CliError
 
@@ -34,17 +34,17 @@ def _proposal(signature: str = "S", *stops: dict[str, str]) -> dict[str, Any]:
 def test_an_act_goes_behind_what_others_added_meanwhile() -> None:
     """After a conflict the act stands beside the other's, whose act is not lost."""
     other = {"act": "Stop", "by": "bob"}
-    added = _added(_Busy(2, _proposal("S", other)), ACT, _proposal())  # type: ignore[arg-type]
+    added = add_act(_Busy(2, _proposal("S", other)), ACT, _proposal())  # type: ignore[arg-type]
     assert added["spec"]["stops"] == [other, ACT]
 
 
 def test_an_act_is_not_carried_over_to_an_amendment() -> None:
     """It binds a digest: on a proposal that was signed anew meanwhile it would say nothing."""
     with pytest.raises(RefusedError):
-        _added(_Busy(1, _proposal("other")), ACT, _proposal())  # type: ignore[arg-type]
+        add_act(_Busy(1, _proposal("other")), ACT, _proposal())  # type: ignore[arg-type]
 
 
 def test_a_proposal_that_never_rests_is_given_up() -> None:
     """The attempts are bounded."""
     with pytest.raises(CliError, match="nothing was written"):
-        _added(_Busy(1000, _proposal()), ACT, _proposal())  # type: ignore[arg-type]
+        add_act(_Busy(1000, _proposal()), ACT, _proposal())  # type: ignore[arg-type]

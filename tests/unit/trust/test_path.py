@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quorate.trust.edges import Graph
-from quorate.trust.path import FULL, ScoreRules, Scores, best_path, step
+from quorate.trust.edges import FULL, Graph
+from quorate.trust.path import ScoreRules, Scores, best_path, step
 from tests.unit.trust.vouching import edge, graph
 
 NAMES = "abcdefg"
