@@ -1,10 +1,59 @@
-"""A conflict that a member raises, as anybody derives it who knows the parties (docs/conflicts.md)."""
+"""A conflict that a member raises: who may, how many, and what it is (docs/conflicts.md, "Raised by a member").
 
-from collections.abc import Mapping
+The hub, a reader of an evidence bundle and `quorate tally` ask here, so that a hub that allows more is found.
+"""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quorate.api.attestation import AttestationType
 from quorate.api.policy_conflict import Cause
+from quorate.api.schema import Privilege
 from quorate.conflicts.document import Conflict, Found
-from quorate.trust.domain import DomainRevision
+from quorate.trust.domain import DomainHistory, DomainRevision
+from quorate.trust.edges import holds
+from quorate.trust.record import AttestationRecord
+
+CONFLICT_KIND = "PolicyConflict"
+MAX_RAISED = 3
+"""Raised conflicts of one member that may be open at a time, and that there may ever be against one proposal."""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Conflicts that one member raised before: how many are open, and how often each digest was a party."""
+
+    open: int
+    parties: Mapping[str, int]
+
+    @property
+    def full(self) -> bool:
+        """Whether the next one waits until one of them is resolved."""
+        return self.open >= MAX_RAISED
+
+    def often(self, pending: Iterable[str]) -> bool:
+        """Whether one of these proposals, which have not ended, had its share: else one could delay it forever."""
+        return any(self.parties.get(digest, 0) >= MAX_RAISED for digest in pending)
+
+
+def raises(statement: Mapping[str, Any], digest: str) -> bool:
+    """Whether an attestation's statement is the one that raises the conflict of this digest."""
+    subject = statement.get("subject") or {}
+    found = (statement.get("type"), subject.get("kind"), subject.get("digest"))
+    return found == (AttestationType.COMPLIANCE, CONFLICT_KIND, digest)
+
+
+def may_raise(record: AttestationRecord, history: DomainHistory, second: int) -> bool:
+    """Whether a conflict may open on this attestation at a second: by a member who may, with a key that is valid then.
+
+    The key is the one that was in force when it was recorded; a key that was removed before the opening raises nothing.
+    """
+    revision = history.at(second)
+    member = None if revision is None else revision.members.get(record.holder)
+    if member is None or member.suspended or not member.may(Privilege.VALIDATE_ATTESTATION):
+        return False
+    return holds(history, record, second)
 
 
 def raised(conflict: Conflict, domain: DomainRevision, raiser: str, proposers: Mapping[str, str]) -> Found:
