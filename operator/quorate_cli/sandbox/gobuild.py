@@ -73,30 +73,43 @@ def build(names: list[str], directory: Path, done: Callable[[str, Path], object]
         SandboxError: no Go, no space, or the compiler's own words.
     """
     go, hack = find_go(), hack_directory()
-    free = shutil.disk_usage(directory).free
-    if free < _FREE_BYTES:
-        raise SandboxError(
-            f"the disk of {directory} has {free // 2**20} MB left and {_FREE_BYTES // 2**20} MB are needed; "
-            "free some space and run it again, or name another directory in QUORATE_CACHE"
-        )
+    check_space(directory)
     ordered = [name for name in _PACKAGES if name in names]
     with Guard() as guard:
         for number, name in enumerate(ordered, 1):
             minutes = _MINUTES.get(name, 1)
             say(f"building {name} ({number} of {len(ordered)}; up to {minutes} min the first time on two cores)")
             part = directory / f".part-{name}"
-            _compile(go, hack / _PACKAGES[name][0], name, part, guard)
+            module, package = _PACKAGES[name]
+            args = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", LDFLAGS, "-o", str(part), package]
+            compile_one(name, args, {"CGO_ENABLED": "0"}, hack / module, part, guard)
             done(name, part)
 
 
-def _compile(go: str, module: Path, name: str, output: Path, guard: Guard) -> None:
-    """One `go build`; its process group dies with this process."""
-    args = [go, "build", "-mod=readonly", "-trimpath", "-ldflags", LDFLAGS, "-o", str(output), _PACKAGES[name][1]]
+def check_space(directory: Path) -> None:
+    """Refuse to build into a disk that is nearly full.
+
+    Raises:
+        SandboxError: it is.
+    """
+    free = shutil.disk_usage(directory).free
+    if free < _FREE_BYTES:
+        raise SandboxError(
+            f"the disk of {directory} has {free // 2**20} MB left and {_FREE_BYTES // 2**20} MB are needed; "
+            "free some space and run it again, or name another directory in QUORATE_CACHE"
+        )
+
+
+def compile_one(name: str, args: list[str], env: dict[str, str], cwd: Path, output: Path, guard: Guard) -> None:
+    """Run one compiler, which writes `output`; its process group dies with this process.
+
+    Raises:
+        SandboxError: the compiler's own words.
+    """
     nice = shutil.which("nice")
     log = output.with_name(f".part-{name}.log")
     with log.open("wb") as file:
-        env = {**os.environ, "CGO_ENABLED": "0"}
-        process = spawn([nice, "-n", "5", *args] if nice else args, log=file, env=env, cwd=module)
+        process = spawn([nice, "-n", "5", *args] if nice else args, log=file, env={**os.environ, **env}, cwd=cwd)
         started = start_time(process.pid)
         guard.add(process.pid, started)
         try:
