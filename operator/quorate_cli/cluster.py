@@ -14,9 +14,13 @@ from quorate_operator.kube.resources import BY_KIND, Resource
 
 Obj = dict[str, Any]
 TIMEOUT_SECONDS = 10.0
-WATCH_SECONDS = 300
+WATCH_SECONDS = 30
+"""A watch is asked for anew after so long, so that a network that lost it is noticed."""
+SHORTEST_WATCH_SECONDS = 0.5
+"""A server that ends every watch at once is not asked more often."""
 FIELD_MANAGER = "quorate-cli"
 _BUSY = (429, 503)
+_GONE = 410
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0, 0.0)
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
@@ -74,27 +78,27 @@ class Cluster:
             query["continue"] = token
 
     def changes(self, kind: str, name: str, namespace: str = "") -> Iterator[Obj]:
-        """The object as it is, then each later state of it; ends when it is deleted.
+        """The object as it is, then each later state of it.
 
         Raises:
-            NotFoundError: there is none.
+            NotFoundError: there is none, or it was deleted.
             UnreachableError: no answer any more.
         """
         current = self.get(kind, name, namespace)
         yield current
         while True:
+            began = time.monotonic()
             for event in self._watch(kind, namespace, name, current["metadata"]["resourceVersion"]):
                 if event["type"] == "DELETED":
-                    return
+                    raise NotFoundError(f"{kind} {name!r} was deleted")
                 if event["type"] == "ERROR":  # too old a version: read again
+                    current = self.get(kind, name, namespace)
+                    yield current
                     break
                 current = event["object"]
                 if event["type"] != "BOOKMARK":
                     yield current
-            else:
-                continue  # the server ends a watch after some minutes
-            current = self.get(kind, name, namespace)
-            yield current
+            time.sleep(max(0.0, SHORTEST_WATCH_SECONDS + began - time.monotonic()))  # the server ended it
 
     def _watch(self, kind: str, namespace: str, name: str, version: str) -> Iterator[Obj]:
         query = {"watch": "true", "resourceVersion": version, "fieldSelector": f"metadata.name={name}"}
@@ -105,11 +109,17 @@ class Cluster:
         try:
             connection.request("GET", target, headers={"Accept": "application/json", **self._connection.headers()})
             response = connection.getresponse()
+            if response.status == _GONE:
+                yield {"type": "ERROR"}
+                return
             if response.status >= 400:
                 raise RefusedError(str(_parse(response.read()).get("message")), response.status)
             for line in response:
                 if line.strip():
-                    yield _parse(line)
+                    event = _parse(line)
+                    if "type" not in event:  # cut off
+                        return
+                    yield event
         except (OSError, http.client.HTTPException) as error:
             raise UnreachableError(_unreachable(self._connection.server, error, self.source)) from error
         finally:

@@ -17,7 +17,7 @@ from quorate_cli.publish import publish
 from quorate_cli.signers import Signer, open_signer
 from quorate_cli.sources import Constitution, Sources, name_of, voting_identity, why_not
 from quorate_cli.vote import MAX_RATIONALE, Question, make_vote, next_sequence, question_in_document
-from quorate_cli.watching import Watch, changes, each
+from quorate_cli.watching import Watch, each, readings
 
 Obj = dict[str, Any]
 app = typer.Typer(no_args_is_help=True, help="Conflicts between adopted rules, and their arbitration.")
@@ -65,21 +65,35 @@ def show(
 ) -> None:
     """Show the parties, who decides until when, how they voted, and how it ended."""
     sources = Sources((), kubeconfig, sandbox)
+    cluster = sources.cluster
     if name is None:
-        found = sources.cluster.list("PolicyConflict", namespace or "")
-        if output in (Format.TABLE, Format.WIDE):
-            show_table(_LIST, found)
-        else:
-            emit_objects(found, output)
+        each(
+            lambda: readings(lambda: cluster.list("PolicyConflict", namespace or "")),
+            lambda found: _list(found, output),
+            watch=watch,
+            output=output,
+        )
         return
     where = sources.namespace(namespace)
-    each(changes(sources.cluster, "PolicyConflict", name, where), lambda obj: _show(obj, output), watch=watch)
+    each(
+        lambda: cluster.changes("PolicyConflict", name, where),
+        lambda conflict: _show(conflict, output),
+        watch=watch,
+        output=output,
+    )
+
+
+def _list(found: list[Obj], output: Format) -> None:
+    if output in (Format.TABLE, Format.WIDE):
+        show_table(_LIST, found)
+    else:
+        emit_objects(found, output)
 
 
 def _show(conflict: Obj, output: Format) -> None:
     if output not in (Format.TABLE, Format.WIDE):
-        conflict["metadata"].pop("managedFields", None)
-        emit_objects([conflict], output)
+        meta = {name: value for name, value in conflict["metadata"].items() if name != "managedFields"}
+        emit_objects([{**conflict, "metadata": meta}], output)
         return
     status, spec = conflict.get("status") or {}, conflict["spec"]
     outcome, votes = status.get("outcome"), status.get("votes") or {}

@@ -5,8 +5,8 @@ alone. Either way every signature is verified again, by what the revisions say o
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
@@ -27,6 +27,7 @@ from quorate_cli.options import Kubeconfig, Output, Sandbox
 from quorate_cli.output import BadInputError, Column, Format, emit, show_fields, show_table, warn
 from quorate_cli.pins import Pins, parse_pins
 from quorate_cli.sources import Constitution, Sources, constitution_of
+from quorate_cli.watching import Watch, each, readings
 
 Obj = dict[str, Any]
 app = typer.Typer(no_args_is_help=True, help="Explain a trust score edge by edge; rank a domain's nodes.")
@@ -58,6 +59,8 @@ class Scene:
     records: tuple[AttestationRecord, ...]
     names: dict[str, str]
     second: int
+    unseen: int = 0
+    """Attestations on the cluster that are refused or not recorded yet: left out."""
 
     @property
     def revision(self) -> DomainRevision:
@@ -78,28 +81,36 @@ class Scene:
         return trust_graph(self.history, self.records, self.second)
 
 
-def _scene(
+def _reading(
     domain: str,
     files: list[str] | None,
     pins: list[str] | None,
     at: str | None,
     kubeconfig: str | None,
     box: str | None,
-) -> Scene:
+    watch: bool,
+) -> Callable[[], Scene]:
+    if watch and (files or at is not None):
+        raise BadInputError("--watch: shows what a cluster says now; leave out --file and --at")
     sources = Sources(files, kubeconfig, box)
     try:
-        second = int(time.time()) if at is None else parse_time(at)
+        given = None if at is None else parse_time(at)
     except ValueError as error:
         raise BadInputError(f"--at: {error}") from error
-    if files:
-        return _offline(sources, domain, pins, second)
+
+    def read() -> Scene:
+        second = int(time.time()) if given is None else given
+        return _offline(sources, domain, pins, second) if files else _live(sources, domain, second)
+
+    return read
+
+
+def _live(sources: Sources, domain: str, second: int) -> Scene:
     constitution = sources.constitution(domain)
     objects = [item for item in sources.cluster.list("Attestation") if item["spec"]["domain"] == domain]
     recorded = [item for item in objects if (item.get("status") or {}).get("recordedAt")]
-    unseen = len(objects) - len(recorded)
-    if unseen:
-        warn(f"{unseen} Attestations of {domain} are refused or not recorded yet: left out")
-    return _of(constitution, _Known(_parsed(constitution)), recorded, second)
+    scene = _of(constitution, _Known(_parsed(constitution)), recorded, second)
+    return replace(scene, unseen=len(objects) - len(recorded))
 
 
 def _offline(sources: Sources, domain: str, pins: list[str] | None, second: int) -> Scene:
@@ -174,24 +185,41 @@ def path(
     files: Files = None,
     at: At = None,
     pins: Pins = None,
+    watch: Watch = False,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = None,
 ) -> None:
     """Explain the score of B in the eyes of A, edge by edge."""
-    scene = _scene(domain, files, pins, at, kubeconfig, sandbox)
-    ends = [node_named(scene.constitution, text) for text in (source, target)]
+    read = _reading(domain, files, pins, at, kubeconfig, sandbox, watch)
+
+    def found() -> tuple[Scene, Obj]:
+        scene = read()
+        ends = [node_named(scene.constitution, text) for text in (source, target)]
+        return scene, path_document(scene, best_path(scene.graph, ends[0], ends[1], scene.rules))
+
+    each(
+        lambda: readings(found),
+        lambda pair: _show_path(*pair, output),
+        watch=watch,
+        output=output,
+        key=lambda pair: (pair[0].unseen, pair[0].rules, {**pair[1], "at": None}),
+    )
+
+
+def _show_path(scene: Scene, document: Obj, output: Format) -> None:
+    _warn_of(scene)
+    domain = scene.constitution.name
     if scene.rules.length == 0:
         warn(f"TrustDomain {domain}: spec.trust allows no edge (absent: none), so every score is 0")
-    document = path_document(scene, best_path(scene.graph, ends[0], ends[1], scene.rules))
     if output in (Format.JSON, Format.YAML):
         emit(document, output)
         return
     rules = document["rules"]
     show_fields(
         {
-            "From": ends[0],
-            "To": ends[1],
+            "From": document["from"],
+            "To": document["to"],
             "Score": f"{document['scoreBasisPoints']} of 10000",
             "Trusted": f"{'yes' if document['trusted'] else 'no'} (minScoreBasisPoints {scene.rules.minimum or 0})",
             "Rules": f"decay {rules['decayBasisPoints']}, at most {rules['maxChainLength']} edges",
@@ -201,6 +229,12 @@ def path(
     if document["edges"]:
         print()
         show_table(_EDGES, document["edges"])
+
+
+def _warn_of(scene: Scene) -> None:
+    if scene.unseen:
+        name = scene.constitution.name
+        warn(f"{scene.unseen} Attestations of {name} are refused or not recorded yet: left out")
 
 
 _EDGES: list[Column] = [
@@ -252,15 +286,32 @@ def rank_nodes(
     files: Files = None,
     at: At = None,
     pins: Pins = None,
+    watch: Watch = False,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = None,
 ) -> None:
     """Rank the nodes of a domain from its seeds, in units of 10⁻¹² of the whole."""
-    scene = _scene(domain, files, pins, at, kubeconfig, sandbox)
+    read = _reading(domain, files, pins, at, kubeconfig, sandbox, watch)
+
+    def found() -> tuple[Scene, list[Obj]]:
+        scene = read()
+        return scene, rank_document(scene)
+
+    each(
+        lambda: readings(found),
+        lambda pair: _show_ranks(*pair, output),
+        watch=watch,
+        output=output,
+        key=lambda pair: (pair[0].unseen, pair[0].rules, pair[1]),
+    )
+
+
+def _show_ranks(scene: Scene, rows: list[Obj], output: Format) -> None:
+    _warn_of(scene)
     if not scene.rules.seeds:
-        warn(f"TrustDomain {domain}: spec.trust.seeds is empty, so every rank is 0")
-    emit(rank_document(scene), output, columns=_RANKS, name=lambda row: str(row["node"]))
+        warn(f"TrustDomain {scene.constitution.name}: spec.trust.seeds is empty, so every rank is 0")
+    emit(rows, output, columns=_RANKS, name=lambda row: str(row["node"]))
 
 
 _RANKS: list[Column] = [

@@ -13,7 +13,7 @@ from quorate_cli.options import Kubeconfig, Output, Sandbox
 from quorate_cli.output import BadInputError, Column, Format, emit, show_table, tell
 from quorate_cli.place import find_dsn
 from quorate_cli.sources import Sources
-from quorate_cli.watching import Watch, changes, each
+from quorate_cli.watching import Watch, each
 
 if TYPE_CHECKING:
     from quorate_cli.audit.shown import Shown
@@ -102,8 +102,12 @@ def history(
         _print(_from_log(places, folders or (), key), output)
         return
     cluster = Sources((), kubeconfig, sandbox).cluster
-    found = changes(cluster, "DynamicContract", name)
-    each(found, lambda contract: _print(_from_cluster(cluster, contract), output), watch=watch)
+    each(
+        lambda: cluster.changes("DynamicContract", name),
+        lambda contract: _print(_from_cluster(cluster, contract), output),
+        watch=watch,
+        output=output,
+    )
 
 
 def _contract(name: str, kubeconfig: str | None, sandbox: str | None) -> Obj:

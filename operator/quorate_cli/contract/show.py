@@ -23,7 +23,7 @@ from quorate_cli.output import (
 )
 from quorate_cli.place import find_dsn
 from quorate_cli.sources import SYSTEM_NAMESPACE, Sources, why_not
-from quorate_cli.watching import Watch, changes, each
+from quorate_cli.watching import Watch, each
 
 Version = Annotated[str | None, typer.Option("--version", help="A version, a digest or `genesis`.")]
 
@@ -44,8 +44,12 @@ def show(
         raise BadInputError("--effective: is what holds now; leave out --version and --file")
     if name is not None and file is None:
         cluster = Sources((), kubeconfig, sandbox).cluster
-        found = changes(cluster, "DynamicContract", name)
-        each(found, lambda obj: _print(obj, content_of(cluster, obj, version), clause, effective, output), watch=watch)
+        each(
+            lambda: cluster.changes("DynamicContract", name),
+            lambda obj: _print(obj, content_of(cluster, obj, version), clause, effective, output),
+            watch=watch,
+            output=output,
+        )
         return
     if watch:
         raise BadInputError("--watch: needs the name of a DynamicContract on a cluster")

@@ -1,7 +1,7 @@
 """`quorate proposal list|show`: where proposals are in their lives, once or as it changes."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Annotated, Any
 
 import typer
@@ -9,9 +9,10 @@ import typer
 from quorate_cli.options import Kubeconfig, Namespace, Output, Sandbox
 from quorate_cli.output import Column, Format, emit_objects, show_fields, show_table, tell
 from quorate_cli.sources import Sources
+from quorate_cli.watching import Watch, each, readings
 
 Obj = dict[str, Any]
-Watch = Annotated[bool, typer.Option("--watch", "-w", help="Go on: a line for each change, until it is over.")]
+Follow = Annotated[bool, typer.Option("--watch", "-w", help="Go on: a line for each change, until it is over.")]
 _OPEN = ("Draft", "Voting", "Adopted", "Conflict", "EmergencyExecuted")
 """Phases after which something follows."""
 
@@ -20,15 +21,24 @@ def list_(
     namespace: Namespace = None,
     everywhere: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")] = False,
     only_open: Annotated[bool, typer.Option("--open", help="Only those after which something follows.")] = False,
+    watch: Watch = False,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = None,
 ) -> None:
     """List proposals, those that end first above."""
     sources = Sources((), kubeconfig, sandbox)
-    found = sources.cluster.list("GovernanceProposal", "" if everywhere else sources.namespace(namespace))
-    found = [item for item in found if not only_open or _status(item).get("phase", "Draft") in _OPEN]
-    found.sort(key=lambda item: (str(_status(item).get("votingEnds") or "-"), item["metadata"]["name"]))
+    where = "" if everywhere else sources.namespace(namespace)
+
+    def read() -> list[Obj]:
+        found = sources.cluster.list("GovernanceProposal", where)
+        found = [item for item in found if not only_open or _status(item).get("phase", "Draft") in _OPEN]
+        return sorted(found, key=lambda item: (str(_status(item).get("votingEnds") or "-"), item["metadata"]["name"]))
+
+    each(lambda: readings(read), lambda found: _list(found, everywhere, output), watch=watch, output=output)
+
+
+def _list(found: list[Obj], everywhere: bool, output: Format) -> None:
     if output in (Format.JSON, Format.YAML, Format.NAME):
         emit_objects(found, output)
         return
@@ -58,7 +68,7 @@ _LIST: list[Column] = [
 def show(
     name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal.")],
     namespace: Namespace = None,
-    watch: Watch = False,
+    watch: Follow = False,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
     sandbox: Sandbox = None,
@@ -85,21 +95,27 @@ def show(
 
 def _follow(sources: Sources, name: str, namespace: str, output: Format) -> None:
     """A line for each change that a line shows, or with -o json each state as a line of JSON."""
-    last = ""
-    for proposal in sources.cluster.changes("GovernanceProposal", name, namespace):
-        proposal["metadata"].pop("managedFields", None)
-        if output in (Format.JSON, Format.YAML):
-            line = json.dumps(proposal, separators=(",", ":"))
-        else:
-            line = "   ".join(f"{value(proposal) or '-'!s:<{width}}" for _, width, value in _LINE).rstrip()
-        if not last and output not in (Format.JSON, Format.YAML):
-            print("   ".join(f"{title.upper():<{width}}" for title, width, _ in _LINE).rstrip())
-        if line != last:
-            print(line, flush=True)
-        last = line
-        status = _status(proposal)
-        if status.get("phase", "Draft") not in _OPEN and status.get("reason") != "AwaitingRevision":
-            return
+    plain = output not in (Format.JSON, Format.YAML)
+    heading = iter(["   ".join(f"{title.upper():<{width}}" for title, width, _ in _LINE).rstrip()] if plain else [])
+
+    def lines() -> Iterator[str]:
+        for proposal in sources.cluster.changes("GovernanceProposal", name, namespace):
+            proposal["metadata"].pop("managedFields", None)
+            yield _line(proposal) if plain else json.dumps(proposal, separators=(",", ":"))
+            status = _status(proposal)
+            if status.get("phase", "Draft") not in _OPEN and status.get("reason") != "AwaitingRevision":
+                return
+
+    def shown(line: str) -> None:
+        for title in heading:
+            print(title)
+        print(line)
+
+    each(lines, shown, watch=True, output=None)
+
+
+def _line(proposal: Obj) -> str:
+    return "   ".join(f"{value(proposal) or '-'!s:<{width}}" for _, width, value in _LINE).rstrip()
 
 
 _LINE: list[tuple[str, int, Callable[[Obj], Any]]] = [

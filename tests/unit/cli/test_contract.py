@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import pytest
 from quorate.canonical import digest_of
 from quorate.contracts.content import Content, Previous
 from quorate.contracts.overlay import Permission, judge_overrides
-from quorate_cli import sources, watching
+from quorate_cli import sources
 from quorate_cli.cluster import NotFoundError
-from quorate_cli.watching import changes
 from tests.unit.cli.conftest import Quorate
 from tests.unit.proposals.fleet import MESH, member, node, public
 
@@ -58,6 +58,9 @@ class OneDict:
         if (kind, name) not in self.objects:
             raise NotFoundError(f"{kind} {name!r} does not exist")
         return copy.deepcopy(self.objects[kind, name])
+
+    def changes(self, kind: str, name: str, namespace: str = "") -> Iterator[Obj]:
+        yield self.get(kind, name, namespace)
 
     def find(self, kind: str, name: str, namespace: str = "") -> Obj | None:
         return self.objects.get((kind, name))
@@ -287,22 +290,3 @@ def test_a_document_that_does_not_hold_is_refused(quorate: Quorate, cluster: One
     assert "topology_hash" in result.err
     assert quorate("document", "schema", "governance_mesh_topology").code == 0
     assert quorate("document", "schema", "other").code == 2
-
-
-def test_watch_yields_each_change_once(cluster: OneDict) -> None:
-    """The object now, then again for each new resourceVersion, and an end with a sentence once it is gone."""
-    pauses: list[float] = []
-
-    def pause(seconds: float) -> None:
-        pauses.append(seconds)
-        obj = cluster.objects["DynamicContract", "rules"]
-        if len(pauses) == 2:
-            obj["metadata"]["resourceVersion"] = "2"
-        if len(pauses) == 4:
-            del cluster.objects["DynamicContract", "rules"]
-
-    found = changes(cluster, "DynamicContract", "rules", pause=pause)  # type: ignore[arg-type]
-    assert [next(found)["metadata"]["resourceVersion"] for _ in range(2)] == ["1", "2"]
-    with pytest.raises(NotFoundError):
-        next(found)
-    assert pauses == [watching.INTERVAL_SECONDS] * 4
