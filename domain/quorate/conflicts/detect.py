@@ -122,7 +122,7 @@ def _rivals(proposal: Candidate, around: Surroundings) -> Iterator[Found]:
             first, second = sorted((proposal, rival), key=lambda item: item.digest)
             excluded = {item.proposer: f"proposer of {item.fields['name']}" for item in (second, first)}
             conflict = Conflict(around.domain.mesh_id, around.domain.name, (first.party, second.party))
-            yield Found(conflict, cause, excluded, shared)
+            yield Found(conflict, cause, excluded, (first.target, second.target), shared)
 
 
 def _cause(one: Candidate, other: Candidate, content: Content | None) -> Cause | None:
@@ -175,7 +175,7 @@ def _parent(proposal: Candidate, around: Surroundings) -> Iterator[Found]:
     side = Party("TrustDomain", parent.name, parent.digest, clause=proposal.target["clause"])
     conflict = Conflict(around.domain.mesh_id, around.domain.name, (proposal.party, side))
     excluded = {parent.home_hub: f"homeHub of {parent.name}", proposal.proposer: f"proposer of {proposal.party.name}"}
-    yield Found(conflict, Cause.PARENT_CONTRADICTS, excluded, shared=True)
+    yield Found(conflict, Cause.PARENT_CONTRADICTS, excluded, (proposal.target,), shared=True)
 
 
 def _overrides(proposal: Candidate, around: Surroundings) -> Iterator[Found]:
@@ -187,7 +187,7 @@ def _overrides(proposal: Candidate, around: Surroundings) -> Iterator[Found]:
         if same and item.text != text:
             conflict = Conflict(around.domain.mesh_id, around.domain.name, (proposal.party, item.party))
             excluded = {item.node: f"overrides {item.clause}", proposal.proposer: f"proposer of {proposal.party.name}"}
-            yield Found(conflict, Cause.OVERRIDE_CONTRADICTS, excluded, shared=True)
+            yield Found(conflict, Cause.OVERRIDE_CONTRADICTS, excluded, (proposal.target,), shared=True)
 
 
 def _text_after(proposal: Candidate, content: Content) -> str | None:

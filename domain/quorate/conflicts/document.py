@@ -105,5 +105,7 @@ class Found:
     conflict: Conflict
     cause: Cause
     excluded: Mapping[str, str]
+    targets: tuple[Mapping[str, Any], ...]
+    """What its proposals change."""
     shared: bool = False
     """Whether the clause is shared with the parent."""

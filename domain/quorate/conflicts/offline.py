@@ -157,8 +157,7 @@ def _raised(item: Mapping[str, Any], adopted: Sequence[Candidate], papers: Paper
             second = max(record.recorded, decided) if claimed is None else parse_time(claimed)
             revision = history.at(second)
             if revision is not None:
-                proposers = {digest: str(fields["proposer"]) for digest, fields in papers.proposals.items()}
-                yield second, raised(conflict, revision, record.holder, proposers)
+                yield second, raised(conflict, revision, record.holder, papers.proposals)
             return
 
 
@@ -179,9 +178,7 @@ def _arbitrate(found: Found, second: int, papers: Papers, at: int) -> Arbitrated
     revision = papers.histories[conflict.domain].at(opened)
     if revision is None:
         return None
-    targets = [papers.proposals[item.digest]["target"] for item in conflict.parties if item.digest in papers.proposals]
-    surfaces = found.cause != Cause.RAISED and any(target.get("section") for target in targets)
-    severity = severity_of(Extent(scope_of(found, surfaces=surfaces), len(revision.members), 0))
+    severity = severity_of(Extent(scope_of(found), len(revision.members), 0))
     for part in ((document or {}).get("status") or {}, (document or {}).get("spec") or {}):
         severity = Severity(part["severity"]) if part.get("severity") else severity
     ballots = tuple(papers.ballots.get(conflict.digest, ()))

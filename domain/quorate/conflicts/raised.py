@@ -56,21 +56,24 @@ def may_raise(record: AttestationRecord, history: DomainHistory, second: int) ->
     return holds(history, record, second)
 
 
-def raised(conflict: Conflict, domain: DomainRevision, raiser: str, proposers: Mapping[str, str]) -> Found:
+def raised(
+    conflict: Conflict, domain: DomainRevision, raiser: str, proposals: Mapping[str, Mapping[str, Any]]
+) -> Found:
     """The conflict with who may not arbitrate it.
 
     Args:
         conflict: As the member wrote it.
         domain: Revision of its domain in force when it opens.
         raiser: nodeId of the member.
-        proposers: nodeId by digest of the proposals that are parties, open ones too.
+        proposals: Signed fields by digest of the proposals that are parties, open ones too.
     """
-    excluded = {raiser: "raised it"}
+    excluded, targets = {raiser: "raised it"}, []
     for party in conflict.parties:
         if party.kind == "TrustDomain":
             excluded[domain.home_hub] = f"homeHub of {party.name}"
-        if party.digest in proposers:
-            excluded[proposers[party.digest]] = f"proposer of {party.name}"
+        if party.digest in proposals:
+            excluded[str(proposals[party.digest]["proposer"])] = f"proposer of {party.name}"
+            targets.append(proposals[party.digest]["target"])
     shared = {clause for clauses in (domain.spec.get("sharedClauses") or {}).values() for clause in clauses}
-    clauses = {party.clause for party in conflict.parties if party.clause}
-    return Found(conflict, Cause.RAISED, excluded, shared=bool(shared & clauses))
+    clauses = {party.clause for party in conflict.parties} | {target.get("clause") for target in targets}
+    return Found(conflict, Cause.RAISED, excluded, tuple(targets), shared=bool(shared & clauses))

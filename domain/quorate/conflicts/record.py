@@ -1,26 +1,29 @@
 """The conflicts in an evidence bundle, recounted from what it holds (docs/conflicts.md; docs/evidence.md).
 
-Nothing in a bundle is believed: who sits follows from the revisions, the outcome from the votes, and both must be what
-the entries say. What the hub alone can know stays its word: pods, the node of an override, and who raised it.
+Nothing in a bundle is believed: who sits follows from the revisions, the outcome from the votes, who raised it from the
+attestation, and all must be what the entries say. What the hub alone can know stays its word: pods, and the node of an
+override.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from quorate.api.conditions import Reason
 from quorate.api.policy_conflict import Cause, Severity
 from quorate.canonical import format_time
 from quorate.conflicts.arbitration import Arbitration, LevelState, Step, arbitrate
 from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Found
 from quorate.conflicts.effect import held_conflicts, loss
-from quorate.conflicts.raised import raised
+from quorate.conflicts.raised import MAX_RAISED, may_raise, raised, raises
 from quorate.conflicts.severity import Extent, scope_of, severity_of
 from quorate.identity.statements import Statement
-from quorate.proposals.bundle import Bundle, DomainRecord, RevisionRecord, Signed, entry_second
-from quorate.proposals.report import Check, Report
+from quorate.proposals.bundle import RAISED_FORMAT, Bundle, DomainRecord, RevisionRecord, Signed, entry_second
+from quorate.proposals.report import Check, Finding, Report
 from quorate.proposals.votes import Ballot, vote_key
 from quorate.trust.domain import DomainHistory, DomainRevision
-from quorate.trust.record import Record
+from quorate.trust.record import AttestationRecord, Record
 
 Histories = Mapping[str, DomainHistory]
 Derive = Callable[[Bundle, str], DomainHistory | None]
@@ -54,8 +57,10 @@ def check_conflicts(report: Report, bundle: Bundle, derive: Derive) -> list[Doma
             )
             continue
         _check_entries(report, conflict, document)
+        _check_raising(report, conflict, document, known[conflict.domain], bundle.format)
         _check_opening(report, conflict, document, known)
         _check_course(report, conflict, document, known)
+    _check_limits(report, bundle)
     lost = loss(held_conflicts(_entries(bundle)), bundle.proposal_digest)
     if lost is not None:
         reason, held = lost
@@ -86,6 +91,50 @@ def _check_entries(report: Report, conflict: Conflict, document: Mapping[str, An
         report.subject(item.entry, key, ("governance.vote.accepted", "governance.vote.refused"), conflict.digest)
 
 
+def _check_raising(
+    report: Report, conflict: Conflict, document: Mapping[str, Any], history: DomainHistory, version: str
+) -> None:
+    """The attestation by which the conflict opened: of whom the opening names, by a key that was good at both times."""
+    name, detail = f"conflict {conflict.digest}", document["opening"]["payload"]["detail"]
+    found, is_raised = document.get("attestation"), detail["cause"] == Cause.RAISED
+    if found is None and is_raised:
+        message = f"{name}: the attestation of {detail['raisedBy']}, who raised it, is not in the bundle"
+        if version == RAISED_FORMAT:
+            report.fault(Check.CONFLICT, message)
+        else:  # made before there was a v2
+            report.missing.append(Finding(Check.CONFLICT, message))
+    if found is None:
+        return
+    statement = Statement("attestation", found["statement"])
+    item = Signed(statement, found["signature"], found["entry"])
+    report.subject(item.entry, statement.digest, ("trust.attestation.accepted",), conflict.digest)
+    opened, fields = entry_second(document["opening"]), statement.fields
+    named = (detail.get("raisedBy"), detail.get("attestation"))
+    if not is_raised or not raises(fields, conflict.digest) or (fields["attester"], statement.digest) != named:
+        report.fault(Check.CONFLICT, f"{name}: attestation {statement.digest} is not the one that its opening names")
+    if fields.get("meshId") != conflict.mesh_id or document["opening"]["timestamp"] < item.entry["timestamp"]:
+        report.fault(Check.CONFLICT, f"{name}: it opened before its attestation was recorded, or on another mesh's")
+    if not may_raise(AttestationRecord(statement, item.signature, item.recorded), history, opened):
+        message = f"{fields['attester']} could not raise it with this attestation when it opened"
+        report.fault(Check.SIGNATURE, f"{name}: {message}")
+
+
+def _check_limits(report: Report, bundle: Bundle) -> None:
+    """One member raises at most three of a proposal's conflicts, so three at a time too; a pair is arbitrated once."""
+    pairs: Counter[frozenset[str]] = Counter()
+    raised_by: Counter[str] = Counter()
+    for document in bundle.conflicts:
+        conflict, detail = Conflict.of(bundle.mesh_id, document["conflict"]), document["opening"]["payload"]["detail"]
+        pairs[conflict.pair] += 1
+        if detail["cause"] == Cause.RAISED:
+            raised_by[detail["raisedBy"]] += 1
+    for pair in (pair for pair, count in pairs.items() if count > 1):
+        report.fault(Check.CONFLICT, f"the pair {' and '.join(sorted(pair))} was arbitrated twice")
+    for node_id in (node_id for node_id, count in raised_by.items() if count > MAX_RAISED):
+        message = f"{node_id} raised {raised_by[node_id]} conflicts against this proposal: at most {MAX_RAISED}"
+        report.fault(Check.CONFLICT, message, Reason.TOO_MANY_CONFLICTS)
+
+
 def _votes(document: Mapping[str, Any]) -> list[Signed]:
     return [
         Signed(Statement("vote", item["statement"]), item["signature"], item["entry"]) for item in document["votes"]
@@ -110,8 +159,7 @@ def _check_opening(report: Report, conflict: Conflict, document: Mapping[str, An
         # Whoever else were left out would be the hub's choice of who sits.
         recorded, follows = ", ".join(sorted(detail["excluded"])), ", ".join(sorted(found.excluded))
         report.fault(Check.CONFLICT, f"{name}: excluded were {recorded or 'none'}, the parties are {follows}")
-    surfaces = found.cause != Cause.RAISED and any(fields["target"].get("section") for fields in statements.values())
-    severity = severity_of(Extent(scope_of(found, surfaces=surfaces), len(revision.members), detail.get("pods")))
+    severity = severity_of(Extent(scope_of(found), len(revision.members), detail.get("pods")))
     if detail["severity"] != severity:
         report.fault(Check.CONFLICT, f"{name}: severity {detail['severity']} was recorded, {severity} follows")
 
@@ -149,20 +197,19 @@ def _found(
     histories: Histories,
 ) -> Found:
     """The conflict as the rules find it: who is excluded, and whether the clause is shared."""
-    proposers = {digest: str(fields["proposer"]) for digest, fields in statements.items()}
     cause = Cause(detail["cause"])
     if cause == Cause.RAISED:
-        return raised(conflict, revision, detail["raisedBy"], proposers)
-    excluded = dict.fromkeys(proposers.values(), "proposer")
+        return raised(conflict, revision, detail["raisedBy"], statements)
+    excluded = {str(fields["proposer"]): "proposer" for fields in statements.values()}
     if cause == Cause.OVERRIDE_CONTRADICTS:
         excluded[revision.home_hub] = "overrides"  # the hub that decides for the domain found its own override
     accepted = [item.revision for history in histories.values() for item in history.accepted]
     parties = {party.digest for party in conflict.parties if party.kind == "TrustDomain"}
     excluded |= {item.home_hub: "homeHub" for item in accepted if item.digest in parties}
-    targets = [fields["target"] for fields in statements.values()]
+    targets = tuple(fields["target"] for fields in statements.values())
     clauses = revision.spec.get("sharedClauses") or {}
     shared = any(target.get("clause") in (clauses.get(target["name"]) or ()) for target in targets)
-    return Found(conflict, cause, excluded, shared)
+    return Found(conflict, cause, excluded, targets, shared)
 
 
 def _check_course(report: Report, conflict: Conflict, document: Mapping[str, Any], histories: Histories) -> None:

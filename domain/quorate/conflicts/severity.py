@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from quorate.api.policy_conflict import Severity
-from quorate.conflicts.document import PROPOSAL, Found
+from quorate.conflicts.document import Found
+from quorate.contracts.form import SURFACES
 
 SEATS = {Severity.LOW: 3, Severity.MEDIUM: 3, Severity.HIGH: 5, Severity.CRITICAL: 5}
 """Arbitrators of a level, by severity; with four that may sit, four do."""
@@ -20,12 +21,12 @@ class Extent:
     pods: int | None
 
 
-def scope_of(found: Found, *, surfaces: bool) -> int:
+def scope_of(found: Found) -> int:
     """0 one clause that nobody shares, 1 a shared clause or surfaces, 2 a TrustDomain or two domains."""
-    if any(party.kind == "TrustDomain" for party in found.conflict.parties):
-        return 2
-    unclear = all(party.kind != PROPOSAL for party in found.conflict.parties)
-    return _MOST if unclear else int(surfaces or found.shared)
+    kinds = {party.kind for party in found.conflict.parties} | {target["kind"] for target in found.targets}
+    if "TrustDomain" in kinds or not found.targets:
+        return _MOST
+    return int(found.shared or any(target.get("section") == SURFACES for target in found.targets))
 
 
 def _points(number: int | None, first: int, second: int) -> int:

@@ -10,6 +10,7 @@ from quorate.canonical import digest_of, parse_time
 from quorate.conflicts.arbitration import Arbitration, Progress, arbitrate
 from quorate.conflicts.arbitrators import MAX_LINEAGE
 from quorate.conflicts.document import Conflict, ConflictEvent
+from quorate.conflicts.raised import raises
 from quorate.identity.statements import Statement
 from quorate.proposals.votes import Ballot
 from quorate_operator.reconcile.docket import ATTESTED, is_ballot
@@ -30,18 +31,7 @@ def raised_topic(chain: str, node_id: str) -> str:
 
 def raisings(entries: Iterable[Recorded], digest: str) -> list[Recorded]:
     """The accepted attestations with which members raise the conflict of this digest, in log order."""
-    found = []
-    for entry in entries:
-        if entry.event_type == ATTESTED:
-            fields = entry.detail["statement"]
-            subject = fields.get("subject") or {}
-            if (fields.get("type"), subject.get("kind"), subject.get("digest")) == (
-                "Compliance",
-                "PolicyConflict",
-                digest,
-            ):
-                found.append(entry)
-    return found
+    return [item for item in entries if item.event_type == ATTESTED and raises(item.detail["statement"], digest)]
 
 
 @dataclass
@@ -90,6 +80,13 @@ class ConflictDocket:
     def escalations(self) -> tuple[Recorded, ...]:
         """The entries by which it went up."""
         return tuple(item for item in self.steps if item.event_type == ConflictEvent.ESCALATED)
+
+    @property
+    def raising(self) -> Recorded | None:
+        """The attestation on which it opened; None where it was detected."""
+        named = self.opening.detail.get("attestation")
+        found = (item for item in raisings(self.entries, self.digest) if item.subject_key == named)
+        return next(found, None)
 
     @cached_property
     def closed(self) -> Mapping[int, int]:

@@ -36,7 +36,6 @@ class OpeningOf:
     found: Found
     domain: Constitution
     at: int
-    surfaces: bool
     pods: int
     tether: Tether
     previous: UUID | None = None
@@ -53,7 +52,7 @@ class OpeningOf:
     def extent(self) -> Extent:
         """Scope, members of the domain, pods."""
         nodes = len(self.domain.latest.members)
-        return Extent(scope_of(self.found, surfaces=self.surfaces), nodes, self.pods)
+        return Extent(scope_of(self.found), nodes, self.pods)
 
     @property
     def severity(self) -> Severity:

@@ -1,16 +1,21 @@
 """A conflict that a member raises: what it needs before it opens (docs/conflicts.md, "Raised by a member")."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
 from quorate.api.conditions import ConditionType, Reason, observe
-from quorate.api.schema import Privilege
 from quorate.audit.entry import Draft, Tether
+from quorate.canonical import parse_json, parse_time
 from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Party
+from quorate.conflicts.raised import MAX_RAISED, Earlier, may_raise
 from quorate.conflicts.raised import raised as raised_found
+from quorate.identity.statements import Statement
 from quorate.proposals.lifecycle import EventType
+from quorate.trust.record import AttestationRecord
+from quorate_operator.errors import Stalled
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Obj, key_of
 from quorate_operator.reconcile.conflict_docket import pair_topic, raised_topic, raisings
@@ -19,18 +24,8 @@ from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.reconcile.protocol import Context, Note, Plan
 from quorate_operator.store.ports import Recorded
 
-MAX_RAISED = 3
-"""Raised conflicts of one member that may be open at a time, and that there may ever be against one proposal."""
 _KINDS = (PROPOSAL, "TrustDomain", "DynamicContract")
 _PENDING = frozenset({EventType.OPENED, EventType.DECIDED})
-
-
-@dataclass(frozen=True)
-class Earlier:
-    """Conflicts that one member raised: how many are open, and how often each digest was a party."""
-
-    open: int
-    parties: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,7 @@ class Raised:
         raisings: Attestations of members that name it, in log order.
         parties: The last entry of each party that the log knows, by digest.
         openings: The opening entries of those that are proposals, by digest.
+        proposals: Their signed fields, by digest.
         contents: Digests of those that are contents of a contract, in force once.
         arbitrated: Whether the pair was arbitrated before.
         earlier: What each of those who raised this one raised before, by nodeId.
@@ -52,9 +48,10 @@ class Raised:
     raisings: tuple[Recorded, ...]
     parties: Mapping[str, Recorded]
     openings: Mapping[str, Recorded]
+    proposals: Mapping[str, Mapping[str, Any]]
     contents: frozenset[str]
     arbitrated: bool
-    earlier: Mapping[str, "Earlier"]
+    earlier: Mapping[str, Earlier]
     last: Recorded | None
     pods: int
     at: int
@@ -75,6 +72,7 @@ async def gather_raised(obj: Obj, conflict: Conflict, constitution: Constitution
         tuple(found),
         {digest: head for digest, head in heads.items() if digest != conflict.digest},
         openings,
+        await _signed_fields(list(openings), context),
         frozenset([party.digest for party in conflict.parties if await _was_in_force(party, context)]),
         any(item.event_type == ConflictEvent.OPENED for item in await context.log.about(pair_topic(conflict))),
         {node: await _earlier(node, constitution, context) for node in {_attester(item) for item in found}},
@@ -82,6 +80,14 @@ async def gather_raised(obj: Obj, conflict: Conflict, constitution: Constitution
         sum(pods_governed(context.view, name) for name in _contracts(conflict, context)),
         at,
     )
+
+
+async def _signed_fields(digests: Sequence[str], context: Context) -> dict[str, Mapping[str, Any]]:
+    content = await context.content.get(digests) if digests else {}
+    if len(content) < len(digests):
+        missing = ", ".join(sorted(set(digests) - content.keys()))
+        raise Stalled(Reason.LOG_BEHIND, f"the statement {missing} of an opened proposal is not in the database")
+    return {digest: parse_json(data) for digest, data in content.items()}
 
 
 async def _was_in_force(party: Party, context: Context) -> bool:
@@ -132,7 +138,7 @@ def refused(obj: Obj, reason: str, message: str, now: int, **fields: object) -> 
 
 def open_raised(obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, now: int) -> Plan:
     """Open it, or say what it lacks: what cannot be mended is refused, and recorded once for each reason."""
-    able = [item for item in raised.raisings if _may_raise(item, constitution)]
+    able = [item for item in raised.raisings if _may_raise(item, constitution, raised.at)]
     if not able:
         message = (
             f"no member with ValidateAttestation attests it: sign a Compliance attestation on {conflict.digest} with "
@@ -148,21 +154,16 @@ def open_raised(obj: Obj, raised: Raised, conflict: Conflict, constitution: Cons
     unknown = _unknown(raised, conflict, constitution)
     if unknown is not None:
         return waits(obj, Reason.UNKNOWN_PARTY, unknown, now, digest=conflict.digest)
-    able = [item for item in able if not _raised_often(raised, conflict, _attester(item))]
+    pending = [party.digest for party in conflict.parties if _pending(raised, party)]
+    able = [item for item in able if not raised.earlier[_attester(item)].often(pending)]
     if not able:
         message = f"who raises it raised {MAX_RAISED} conflicts against the same proposal before: no more of them open"
         return _refuse(obj, raised, conflict, constitution, Reason.TOO_MANY_CONFLICTS, message, now)
-    free = next((item for item in able if raised.earlier[_attester(item)].open < MAX_RAISED), None)
+    free = next((item for item in able if not raised.earlier[_attester(item)].full), None)
     if free is None:
         message = f"{_attester(able[0])} has {MAX_RAISED} raised conflicts open already"
         return waits(obj, Reason.TOO_MANY_CONFLICTS, message, now, digest=conflict.digest)
     return _open(obj, raised, conflict, constitution, free, now)
-
-
-def _raised_often(raised: Raised, conflict: Conflict, node_id: str) -> bool:
-    """Whether the member had its share against a party that has not ended: else one could delay that forever."""
-    pending = [party.digest for party in conflict.parties if _pending(raised, party)]
-    return any(raised.earlier[node_id].parties.get(digest, 0) >= MAX_RAISED for digest in pending)
 
 
 def _unknown(raised: Raised, conflict: Conflict, constitution: Constitution) -> str | None:
@@ -191,20 +192,19 @@ def _pending(raised: Raised, party: Party) -> bool:
     return head.event_type == EventType.OPENED or head.detail["outcome"] == Reason.ADOPTED
 
 
-def _may_raise(entry: Recorded, constitution: Constitution) -> bool:
-    member = constitution.latest.members.get(_attester(entry))
-    return member is not None and member.may(Privilege.VALIDATE_ATTESTATION) and not member.suspended
+def _may_raise(entry: Recorded, constitution: Constitution, at: int) -> bool:
+    detail = entry.detail
+    statement, recorded = Statement("attestation", detail["statement"]), parse_time(detail["recordedAt"])
+    return may_raise(AttestationRecord(statement, detail["signature"], recorded), constitution.history, at)
 
 
 def _open(
     obj: Obj, raised: Raised, conflict: Conflict, constitution: Constitution, raising: Recorded, now: int
 ) -> Plan:
-    proposers = {digest: str(item.actor_id) for digest, item in raised.openings.items()}
     opening = OpeningOf(
-        raised_found(conflict, constitution.latest, _attester(raising), proposers),
+        raised_found(conflict, constitution.latest, _attester(raising), raised.proposals),
         constitution,
         raised.at,
-        surfaces=False,
         pods=raised.pods,
         tether=Tether(constitution.latest.phase_id, "none", _clauses(conflict)),
         previous=None if raised.last is None else raised.last.entry_id,

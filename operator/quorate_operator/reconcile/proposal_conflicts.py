@@ -182,7 +182,6 @@ def _opened(gathered: Gathered, docket: Docket, contested: Contested) -> Plan:
             found,
             docket.constitution,
             gathered.at,
-            docket.fields["target"].get("section") == "surfaces",
             contested.pods,
             tether,
             contested.previous.get(found.conflict.digest),
@@ -221,10 +220,9 @@ def moved_on(gathered: Gathered, docket: Docket) -> OpeningOf | None:
     other = Party("DynamicContract", target["name"], contract.content.digest, clause=target.get("clause"))
     conflict = Conflict(str(fields["meshId"]), str(fields["domain"]), (one, other))
     return OpeningOf(
-        Found(conflict, Cause.CLAUSE_MOVED_ON, {str(fields["proposer"]): f"proposer of {one.name}"}),
+        Found(conflict, Cause.CLAUSE_MOVED_ON, {str(fields["proposer"]): f"proposer of {one.name}"}, (target,)),
         docket.constitution,
         gathered.at,
-        target.get("section") == "surfaces",
         gathered.contested.pods,
         tether_of(gathered, docket.constitution, target),
     )

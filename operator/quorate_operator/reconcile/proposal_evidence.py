@@ -160,7 +160,9 @@ async def _conflict(arbitrated: ConflictDocket, context: Context, dockets: Docke
         count = sum(item.timestamp <= resolution.timestamp for item in constitution.accepting)
         records = [await revision_record(name, constitution, index, context) for index in range(count)]
         domains[name] = [record.document() for record in records]
+    raising = arbitrated.raising
     return {
+        **({} if raising is None else {"attestation": signed(raising, "attestation").document()}),
         "conflict": arbitrated.conflict.document,
         "opening": arbitrated.opening.content,
         "escalations": [item.content for item in arbitrated.escalations],

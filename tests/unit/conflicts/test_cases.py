@@ -12,8 +12,10 @@ from quorate.canonical import digest_of
 from quorate.conflicts.arbitration import arbitrate
 from quorate.conflicts.arbitrators import rank
 from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, lacks_parent
+from quorate.conflicts.document import Conflict, Party
 from quorate.conflicts.effect import Held, loss, met_override, overruled, resumed, resumed_window
-from quorate.conflicts.severity import Extent, severity_of
+from quorate.conflicts.raised import raised
+from quorate.conflicts.severity import Extent, scope_of, severity_of
 from quorate.contracts.content import Content
 from quorate.contracts.patch import Target, changed_target
 from quorate.proposals.lifecycle import Life
@@ -309,6 +311,27 @@ def test_an_unknown_parent_cannot_arbitrate() -> None:
 def test_severity_at_its_boundaries(extent: Extent, severity: Severity) -> None:
     """Points of scope and of the larger size; what is unknown counts as the most."""
     assert severity_of(extent) is severity
+
+
+CLAUSE = {"kind": "DynamicContract", "name": "rules", "clause": "1"}
+ON_SURFACES = {"kind": "DynamicContract", "name": "rules", "section": "surfaces"}
+TRUST_DOMAIN = {"kind": "TrustDomain", "name": "fleet"}
+
+
+@pytest.mark.parametrize(
+    ("target", "shared", "scope"),
+    [(CLAUSE, {}, 0), (CLAUSE, {"rules": ["1"]}, 1), (ON_SURFACES, {}, 1), (TRUST_DOMAIN, {}, 2)],
+)
+def test_scope_of_rivals(target: dict[str, Any], shared: dict[str, list[str]], scope: int) -> None:
+    """What the rivals change says the scope; a member that raises the same pair does not lower it."""
+    domain = _domain(sharedClauses=shared)
+    one, other = candidate("a", target=target), candidate("b", proposer="m1", target=target)
+    (found,) = detect(one, Surroundings(domain, rivals=(other,)))
+    assert scope_of(found) == scope
+    unclear = [Party(item.party.kind, item.party.name, item.digest) for item in (one, other)]
+    conflict = Conflict(domain.mesh_id, domain.name, (unclear[0], unclear[1]))
+    proposals = {item.digest: item.fields for item in (one, other)}
+    assert scope_of(raised(conflict, domain, node("m2"), proposals)) == scope
 
 
 @pytest.mark.parametrize(("eligible", "severity", "sit"), [(10, Severity.HIGH, 5), (4, Severity.CRITICAL, 4)])
