@@ -1,0 +1,186 @@
+"""What an outsider is told of raised conflicts: from the evidence of a party, and from documents alone."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from quorate.audit.verify import Verdict
+from quorate.canonical import canonical_bytes, parse_json
+from quorate.conflicts import raised as rules
+from quorate.identity.statements import attestation_statement
+from quorate.identity.vkey import SignerKey
+from quorate.proposals.bundle import parse_bundle
+from quorate.proposals.evidence import Pinned, verify
+from quorate_operator.kube.resources import Key
+from tests.unit.proposals.fleet import MESH, node, seed
+
+from .test_conflicts import (
+    LOCKED,
+    adopt,
+    arbitrate,
+    contested,
+    propose,
+    raise_one,
+    raised,
+    six,
+)
+from .town import Town
+
+__all__ = ["six"]
+pytestmark = pytest.mark.usefixtures("six")
+
+
+def evidence(town: Town, proposal: Key) -> dict[str, Any]:
+    """The bundle that the proposal's status names."""
+    document: dict[str, Any] = parse_json(town.content(town.status(proposal)["evidenceRef"]))
+    return document
+
+
+async def one_raised() -> tuple[Town, dict[str, Any]]:
+    """A proposal that won a raised conflict and executed, with its evidence."""
+    town, one, (conflict,) = await raised()
+    raise_one(town, conflict)
+    await town.settle(3)
+    arbitrate(town, conflict, "AA")
+    await town.settle(40)
+    assert town.status(one)["phase"] == "Executed"
+    return town, evidence(town, one)
+
+
+async def test_who_raised_it_is_in_the_evidence() -> None:
+    """The signed attestation travels in the bundle, of version 2, and its entry is among those to be proven."""
+    _, document = await one_raised()
+    assert document["format"] == "quorate.dev/evidence/v2"
+    (conflict,) = document["conflicts"]
+    assert conflict["attestation"]["statement"]["attester"] == node("m2")
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert (report.verdict, report.applicable) == (Verdict.UNANCHORED, True), report.faults
+    assert conflict["attestation"]["entry"] in [entry for _, entry in parse_bundle(document).entries()]
+
+
+async def test_c29_a_bundle_of_version_1_does_not_tell_who_raised_it() -> None:
+    """C29: made before version 2, it is read, but nobody can say that a member raised the conflict."""
+    _, document = await one_raised()
+    del document["conflicts"][0]["attestation"]
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert report.verdict is Verdict.TAMPERED
+    assert "with no attestation" in report.faults[0].message
+    document["format"] = "quorate.dev/evidence/v1"
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert (report.verdict, report.applicable, report.faults) == (Verdict.CANNOT_TELL, False, [])
+    assert node("m2") in report.missing[0].message
+
+
+def name_another(document: dict[str, Any]) -> None:
+    """Say that somebody else raised it, so that this one does not sit."""
+    document["opening"]["payload"]["detail"]["raisedBy"] = node("m4")
+    excluded = document["opening"]["payload"]["detail"]["excluded"]
+    excluded[node("m4")] = excluded.pop(node("m2"))
+
+
+def forge_a_raiser(document: dict[str, Any]) -> None:
+    """An attestation that somebody else never signed."""
+    name_another(document)
+    attestation = document["attestation"]
+    attestation["statement"]["attester"] = node("m4")
+    _recorded(document, attestation)
+
+
+def borrow_a_raiser(document: dict[str, Any]) -> None:
+    """One that the member did sign, about something else."""
+    attestation = document["attestation"]
+    attestation["statement"]["subject"]["digest"] = "sha256:" + "1" * 64
+    spec = {**attestation["statement"]}
+    attestation["signature"] = attestation_statement(MESH, spec).sign(seed("m2.main"))
+    _recorded(document, attestation)
+
+
+def _recorded(document: dict[str, Any], attestation: dict[str, Any]) -> None:
+    """Let the hub's entry and the opening fit what was made up."""
+    digest = attestation_statement(MESH, attestation["statement"]).digest
+    attestation["entry"]["payload"]["subject"]["key"] = digest
+    attestation["entry"]["entry_id"] = _entry_id(digest)
+    document["opening"]["payload"]["detail"]["attestation"] = digest
+
+
+def _entry_id(subject: str) -> str:
+    from quorate.audit.ids import entry_id  # noqa: PLC0415 - of this forgery alone
+
+    return str(entry_id(subject, None))
+
+
+def open_it_first(document: dict[str, Any]) -> None:
+    """Record the attestation after the opening."""
+    document["attestation"]["entry"]["timestamp"] = "2030-01-01T00:00:00.000000Z"
+
+
+def leave_one_out(document: dict[str, Any]) -> None:
+    """A detected conflict was raised by nobody."""
+    document["opening"]["payload"]["detail"]["cause"] = "OverlappingTimelocks"
+
+
+@pytest.mark.parametrize("forge", [name_another, forge_a_raiser, borrow_a_raiser, open_it_first, leave_one_out])
+async def test_c29_a_raiser_is_not_made_up(forge: Callable[[dict[str, Any]], None]) -> None:
+    """C29: an attestation of somebody else, of another conflict, forged, or recorded later than the opening."""
+    _, document = await one_raised()
+    forge(document["conflicts"][0])
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert report.verdict is Verdict.TAMPERED
+    assert not report.applicable
+
+
+async def four_raised(monkeypatch: pytest.MonkeyPatch) -> tuple[Town, Key, list[Key]]:
+    """A hub that allows one member four conflicts against one proposal, one after the other."""
+    monkeypatch.setattr(rules, "MAX_RAISED", 99)
+    town, one, conflicts = await raised(4)
+    for number, conflict in enumerate(conflicts, 1):
+        raise_one(town, conflict, sequence=number)
+        await town.settle(1)
+        arbitrate(town, conflict, "BB" if number == 4 else "AA")
+        await town.settle(3)
+    monkeypatch.undo()
+    assert town.status(one)["reason"] == "ConflictLost"
+    return town, one, conflicts
+
+
+async def test_c28_a_fourth_one_is_found_in_the_evidence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C28: three conflicts of one member against the proposal are read, the fourth makes the bundle Tampered."""
+    town, one, _ = await four_raised(monkeypatch)
+    document = evidence(town, one)
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert [item.reason for item in report.faults] == ["TooManyConflicts"]
+    fewer = copy.deepcopy(document)
+    del fewer["conflicts"][3]
+    assert verify(canonical_bytes(fewer), pinned=Pinned()).faults == []
+
+
+async def test_a_pair_that_was_arbitrated_twice_is_found() -> None:
+    """One conflict given twice, or a second one of the same pair, is a fault."""
+    _, document = await one_raised()
+    document["conflicts"] *= 2
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert any("arbitrated twice" in item.message for item in report.faults)
+
+
+async def test_what_is_raised_is_anchored() -> None:
+    """The proof covers the attestation too."""
+    town = await Town().restart()
+    log = SignerKey(f"{MESH}/fleet", seed("log"))
+    own = {"origin": f"{MESH}/fleet", "keys": [str(log.verifier)]}
+    await town.found(voting={"Standard": LOCKED, "Constitutional": LOCKED}, log=own)
+    one, other = propose(town, "a"), propose(town, "o", "m1", type="Constitutional")
+    await adopt(town, one)
+    conflict = contested(town, "c", one, other)
+    await town.settle()
+    raise_one(town, conflict)
+    await town.settle(3)
+    arbitrate(town, conflict, "AA")
+    await town.settle(40)
+    await town.context.log.checkpoint(log.name, log)
+    town.agenda.mark(one)
+    await town.settle()
+    status = town.status(one)
+    report = verify(town.content(status["evidenceRef"]), pinned=Pinned(), proof=town.content(status["proofRef"]))
+    assert report.verdict is Verdict.INTACT, report.faults
