@@ -3,18 +3,30 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+from quorate.api.mission_rules import (
+    ConvergenceRule,
+    EntropyRule,
+    HealthRule,
+    HostMemoryRule,
+    IdleRule,
+    LatencyRule,
+    MemoryRule,
+    PrivacyBudget,
+    ReproducibilityRule,
+    RuleName,
+    Selector,
+    UptimeRule,
+    UtilizationRule,
+)
 from quorate.api.resource import AGE, READY, REASON, Column, Resource, Status
 from quorate.api.schema import (
     BasisPoints,
     ClauseId,
     Count,
-    Labels,
     Model,
     Number,
     Period,
-    Quantity,
     ResourceName,
-    Rule,
     Seconds,
     Time,
     list_of,
@@ -32,20 +44,6 @@ class PolicyMode(StrEnum):
     ENFORCE = "Enforce"
 
 
-class MemoryScope(StrEnum):
-    """Whose memory is summed."""
-
-    CONTAINER = "Container"
-    POD = "Pod"
-
-
-class Selector(Model):
-    """Selects objects by label."""
-
-    match_labels: Labels | None = None
-    """Labels that must be present with these values."""
-
-
 class ClauseReference(Model):
     """The clause of a contract that the policy implements."""
 
@@ -55,112 +53,46 @@ class ClauseReference(Model):
     """Id of the clause."""
 
 
-class MemoryRule(Model):
-    """GPU memory."""
+class Strategy(StrEnum):
+    """How a workload is brought back (docs/missions.md, "Recovery")."""
 
-    rules: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            "!has(self.warnBasisPoints) || !has(self.cleanupBasisPoints) || "
-            "self.warnBasisPoints <= self.cleanupBasisPoints",
-            "warnBasisPoints must not exceed cleanupBasisPoints",
-            "warnBasisPoints %d must not exceed cleanupBasisPoints %d",
-            ("self.warnBasisPoints", "self.cleanupBasisPoints"),
-        ),
-    )
-
-    limit: Quantity
-    """Most GPU memory that may be in use."""
-    warn_basis_points: BasisPoints | None = None
-    """Share of the limit at which the workload is warned."""
-    cleanup_basis_points: BasisPoints | None = None
-    """Share of the limit at which it is asked to clean up."""
-    scope: MemoryScope | None = None
-    """Whose memory is summed; absent: Pod."""
+    RESTART_FROM_CHECKPOINT = "RestartFromCheckpoint"
+    REDUCE_COMPLEXITY = "ReduceComplexity"
+    FREE_RESOURCES = "FreeResources"
+    ROLL_BACK = "RollBack"
+    FAIL_OVER = "FailOver"
 
 
-class Statistic(StrEnum):
-    """How a window is summarised."""
+class Recovery(Model):
+    """The strategy for one rule."""
 
-    MEAN = "Mean"
-    MAX = "Max"
-    P50 = "P50"
-    P95 = "P95"
-
-
-class UtilizationRule(Model):
-    """GPU utilisation."""
-
-    min_basis_points: BasisPoints
-    """Lowest utilisation."""
-    statistic: Statistic | None = None
-    """How the window is summarised; absent: Mean."""
-    window_seconds: Period
-    """Length of the window."""
-    grace_seconds: Seconds | None = None
-    """Time after the start in which nothing is demanded."""
+    rule: RuleName
+    """The rule that is violated."""
+    strategy: Strategy
+    """What the step Recover does about it."""
 
 
-class LatencyRule(Model):
-    """Latency of the workload's requests."""
+class Hysteresis(Model):
+    """When a violation is over."""
 
-    target_microseconds: Annotated[int, within(1, 3_600_000_000)]
-    """Highest latency."""
-    quantile: Annotated[int, within(1, 10_000)]
-    """Quantile in basis points: 9900 is the 99th percentile."""
-    window_seconds: Period
-    """Length of the window."""
-    source: Annotated[str, text(253, minimum=1)] | None = None
-    """Metric that is read."""
-
-
-class ConvergenceRule(Model):
-    """Progress of a training."""
-
-    metric: Annotated[str, text(253, minimum=1)]
-    """Metric that must improve."""
-    min_improvement_basis_points: BasisPoints
-    """Least improvement per window."""
-    window_seconds: Period
-    """Length of the window."""
-
-
-class EntropyRule(Model):
-    """Entropy of a generator's output, in thousandths of a bit."""
-
-    min_millibits: Annotated[int, within(0, 64_000)]
-    """Lowest entropy per symbol."""
-    window_seconds: Period
-    """Length of the window."""
-
-
-class UptimeRule(Model):
-    """Availability of a service."""
-
-    min_basis_points: BasisPoints
-    """Lowest share of time up."""
-    window_seconds: Period
-    """Length of the window."""
-
-
-class PrivacyBudget(Model):
-    """Differential privacy: epsilon in millionths, delta in 10⁻¹²."""
-
-    epsilon_millionths: Annotated[int, within(1, 1_000_000_000)]
-    """Most epsilon that may be spent."""
-    delta_trillionths: Annotated[int, within(0, 1_000_000_000_000)] | None = None
-    """Most delta that may be spent."""
-    window_seconds: Period | None = None
-    """Length of the window after which the budget is new; absent: never."""
+    margin_basis_points: BasisPoints | None = None
+    """How far on the good side of the limit the value must be, as a share of the limit; absent: 500."""
+    clear_seconds: Seconds | None = None
+    """How long it must stay there, without a gap; absent: 10."""
 
 
 class LadderAction(StrEnum):
     """What is done about a violation, from mild to hard."""
 
     WARN = "Warn"
-    CLEANUP = "Cleanup"
-    THROTTLE = "Throttle"
+    FREE_MEMORY = "FreeMemory"
+    REDUCE_PRECISION = "ReducePrecision"
+    REDUCE_BATCH = "ReduceBatch"
+    DISABLE_OPTIONAL = "DisableOptional"
     CHECKPOINT = "Checkpoint"
-    PAUSE = "Pause"
+    ROLL_BACK = "RollBack"
+    RECOVER = "Recover"
+    CHECKPOINT_AND_ABORT = "CheckpointAndAbort"
     EVICT = "Evict"
     TERMINATE = "Terminate"
 
@@ -173,14 +105,18 @@ class Step(Model):
     after_seconds: Seconds
     """How long after the violation began."""
     acknowledge_seconds: Seconds | None = None
-    """How long the workload has to answer before the next step."""
+    """How long the workload has to answer before the next step; absent: 30."""
 
 
 class Budget(Model):
     """What enforcement may cost at once."""
 
     max_concurrent_evictions: Annotated[int, within(0, 1000)] | None = None
-    """Evictions at one time."""
+    """Evictions at one time; absent: 1."""
+    max_node_evictions_per_hour: Annotated[int, within(0, 1000)] | None = None
+    """Evictions and terminations on one node within an hour; absent: 6."""
+    max_fleet_evictions_per_hour: Annotated[int, within(0, 100_000)] | None = None
+    """Evictions in the whole fleet within an hour; absent: 60."""
     respect_disruption_budgets: bool | None = None
     """Honour PodDisruptionBudgets; absent: true."""
     offline_terminate: bool | None = None
@@ -213,6 +149,8 @@ class MissionPolicySpec(Model):
     """What a violation leads to."""
     memory: MemoryRule | None = None
     """GPU memory."""
+    host_memory: HostMemoryRule | None = None
+    """Host memory."""
     utilization: UtilizationRule | None = None
     """GPU utilisation."""
     latency: LatencyRule | None = None
@@ -227,8 +165,20 @@ class MissionPolicySpec(Model):
     """Longest run."""
     privacy_budget: PrivacyBudget | None = None
     """Differential privacy."""
+    reproducibility: ReproducibilityRule | None = None
+    """Same inputs, same result."""
+    health: HealthRule | None = None
+    """Health of the devices."""
+    idle: IdleRule | None = None
+    """Reclaim of idle devices."""
     ladder: Annotated[list[Step], some(16)] | None = None
     """The escalation, mild to hard."""
+    recovery: Annotated[list[Recovery], list_of(16, kind="map", keys=("rule",))] | None = None
+    """Strategies that differ from the usual ones."""
+    hysteresis: Hysteresis | None = None
+    """When a violation is over."""
+    cooldown_seconds: Seconds | None = None
+    """Time after an action on a pod in which it is not done again; absent: 300."""
     budget: Budget | None = None
     """What enforcement may cost."""
     power: PowerRule | None = None
