@@ -15,7 +15,7 @@ from tests.bench.observer import Observer, is_ready, write
 from tests.bench.rig import Rig, rig
 
 FEW, MANY, VOTES = 10, 1000, 5000
-_VOTING = {**STANDARD, "votingPeriodSeconds": 86_400}
+_VOTING = {**STANDARD, "votingPeriodSeconds": 86_400, "maxOpenPerProposer": MANY}
 
 
 @dataclass(frozen=True)

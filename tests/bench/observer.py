@@ -51,7 +51,11 @@ class Observer:
     async def __aenter__(self) -> Self:
         connected = asyncio.Event()
         self._task = asyncio.create_task(self._follow(connected))
-        await connected.wait()
+        ready = asyncio.create_task(connected.wait())
+        await asyncio.wait((self._task, ready), return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            ready.cancel()
+            self._task.result()  # why it does not watch
         return self
 
     async def __aexit__(
