@@ -1,6 +1,7 @@
 """Bringing a sandbox up, step by step; if a step fails or this process ends, everything goes down again."""
 
 import errno
+import functools
 import time
 import uuid
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from quorate_cli.sandbox.components import Plan
 from quorate_cli.sandbox.control import Control
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout, check_free, free_ports, write_atomically
+from quorate_cli.sandbox.nodes import host, node
+from quorate_cli.sandbox.nodes.plan import DEFAULT_NETWORK, network
 from quorate_cli.sandbox.supervisor import Spec
 from quorate_operator.kube.connection import from_file
 from quorate_operator.store import migrate
@@ -39,6 +42,8 @@ class Options:
     node_id: str = ""
     pins: dict[str, str] = field(default_factory=dict)
     port: int = 0
+    real_nodes: int = 0
+    node_network: str = DEFAULT_NETWORK
     timeout: float = 60.0
 
 
@@ -63,10 +68,11 @@ class Bringup:
             check_free(options.port)
         names = (*binaries.CONTROL_PLANE, *(() if options.bare else binaries.CONTROLLERS))
         found = binaries.find(names, say=self._say)
+        real = self._real_nodes()
         self._deadline = time.monotonic() + options.timeout
-        kept = self._prepare_state()
+        kept = self._prepare_state(real)
         ports = free_ports() | ({"apiserver": options.port} if options.port else {})
-        plan = Plan(self._layout, found, ports, options.fast)
+        plan = Plan(self._layout, found, ports, options.fast, real)
         self._control = Control.launch(self._layout)
         try:
             self._values(plan, kept)
@@ -89,7 +95,18 @@ class Bringup:
         finally:
             self._control.close()
 
-    def _prepare_state(self) -> dict[str, object]:
+    def _real_nodes(self) -> node.RealNodes | None:
+        """The real nodes that were asked for; none, and a sentence, where the machine cannot have them."""
+        options = self._options
+        if not options.real_nodes:
+            return None
+        if reason := host.unavailable():
+            self._say(f"no real nodes: {reason}; everything else goes on with simulated ones")
+            return None
+        addresses = network(options.node_network, taken=(*host.ranges(), components.SERVICE_RANGE))
+        return node.prepare(self._layout, options.real_nodes, addresses, self._say)
+
+    def _prepare_state(self, real: node.RealNodes | None) -> dict[str, object]:
         """Directories and certificates; what an attempt that never became ready left is removed first."""
         kept = self._layout.read()
         try:
@@ -97,17 +114,19 @@ class Bringup:
                 self._layout.remove()
                 kept = {}
             self._layout.make()
-            self._certificates()
+            self._certificates((real.network.gateway,) if real else ())
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise SandboxError(f"the disk of {self._layout.root} is full; free some and run it again") from None
             raise SandboxError(f"{error.filename or self._layout.root}: {error.strerror}") from None
         return kept
 
-    def _certificates(self) -> None:
+    def _certificates(self, hosts: tuple[str, ...]) -> None:
         directory = self._layout.pki
         authority, store = pki.Authority.open(directory, "ca"), pki.Authority.open(directory, "etcd-ca")
-        pki.write_pair(directory, "apiserver", authority.issue("kube-apiserver", hosts=components.SERVICE_HOSTS))
+        pki.write_pair(
+            directory, "apiserver", authority.issue("kube-apiserver", hosts=(*components.SERVICE_HOSTS, *hosts))
+        )
         pki.write_pair(directory, "etcd", store.issue("etcd", hosts=("127.0.0.1", "localhost")))
         pki.write_pair(directory, "etcd-client", store.issue("kube-apiserver"))
         pki.service_account_key(directory)
@@ -128,6 +147,9 @@ class Bringup:
     def _values(self, plan: Plan, kept: dict[str, object]) -> None:
         assert self._control is not None
         self._kubeconfigs(plan)
+        if plan.real:
+            authority = pki.Authority.open(self._layout.pki, "ca")
+            plan.real.write(authority, plan.ports["apiserver"], components.SERVICE_ADDRESS)
         pins = kept.get("pins")
         roles = (postgres.SUPERUSER, install.OPERATOR_ROLE, *migrate.ROLES)
         self._control.ask(
@@ -149,6 +171,8 @@ class Bringup:
         # Each step starts what the next ones need, and waits only for what it needs itself.
         self._start(components.etcd(plan))
         self._start(components.apiserver(plan))
+        if plan.real:
+            self._start(plan.real.fabric_spec())
         postgres.initialise(self._layout)
         self._start(postgres.spec(self._layout, fast=plan.fast))
         self._ready("postgres", plan)
@@ -162,17 +186,21 @@ class Bringup:
             install.install_kwok_rights(cluster)
         for each in controllers:
             self._start(each(plan))
+        for spec in plan.real.specs() if plan.real else ():
+            self._start(spec)
         self._say("installing the resources")
         install.install_resources(cluster, self._deadline)
         if controllers:
             install.create_nodes(cluster, self._options.nodes, self._options.gpus_per_node)
-        cluster.close()
         if self._options.operator:
             self._start_operator(plan)
         for name in ("controller-manager", "scheduler", "kwok") if controllers else ():
             self._ready(name, plan)
         if self._options.operator:
             self._ready("operator", plan)
+        for real in plan.real.nodes if plan.real else ():
+            self._until(real.component, functools.partial(node.ready, cluster, real.name))
+        cluster.close()
 
     def _start_operator(self, plan: Plan) -> None:
         assert self._control is not None
@@ -188,8 +216,9 @@ class Bringup:
 
     def _ready(self, name: str, plan: Plan) -> None:
         """Wait for a component; any component that gives up meanwhile ends the wait with its own words."""
-        check = ready.check(name, self._layout, plan.ports)
+        self._until(name, ready.check(name, self._layout, plan.ports))
 
+    def _until(self, name: str, check: ready.Check) -> None:
         def ready_or_dead() -> bool:
             self._raise_if_crashed()
             return check()

@@ -22,6 +22,8 @@ def up(
     name: Name = "default",
     nodes: Annotated[int, typer.Option(min=0, max=5000, help="Simulated nodes.")] = 3,
     gpus_per_node: Annotated[int, typer.Option(min=0, max=64, help="GPUs that each simulated node shows.")] = 8,
+    real_nodes: Annotated[int, typer.Option(min=0, max=32, help="Nodes that run pods (Linux, root).")] = 0,
+    node_network: Annotated[str, typer.Option(help="Addresses of real nodes and their pods: a /16.")] = "10.99.0.0/16",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API server; 0: a free one.")] = 0,
     node_id: Annotated[str, typer.Option(help="UUID of the hub that the operator is; a new one if empty.")] = "",
     pin: Annotated[
@@ -41,6 +43,7 @@ def up(
         sandbox = Sandbox.up(
             name, nodes=nodes, gpus_per_node=gpus_per_node, operator=not no_operator, bare=bare, fast=fast,
             node_id=node_id, pins=pins, port=port, timeout=timeout, say=say,
+            real_nodes=real_nodes, node_network=node_network,
         )  # fmt: skip
     print(f"Sandbox {name} is ready ({time.monotonic() - began:.1f} s).")
     print(f"  export KUBECONFIG={sandbox.kubeconfig}")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from quorate_cli.sandbox.control import python_path
 from quorate_cli.sandbox.layout import Layout
+from quorate_cli.sandbox.nodes.node import RealNodes
+from quorate_cli.sandbox.nodes.plan import LABEL
 from quorate_cli.sandbox.supervisor import Spec
 
 SERVICE_RANGE = "10.0.0.0/24"
@@ -25,6 +27,7 @@ class Plan:
     binaries: Mapping[str, Path]
     ports: Mapping[str, int]
     fast: bool
+    real: RealNodes | None = None
 
     def pki(self, name: str) -> str:
         """Path of a file of the control plane's certificates."""
@@ -89,6 +92,7 @@ def apiserver(plan: Plan) -> Spec:
         # Our address is a loopback, which no Endpoints object may hold.
         "--endpoint-reconciler-type=none",
         "--profiling=false",
+        *(plan.real.apiserver_arguments() if plan.real else ()),
     ]
     return Spec("apiserver", args, stage=1, grace=8.0)
 
@@ -134,7 +138,7 @@ def kwok(plan: Plan) -> Spec:
         str(plan.binaries["kwok"]),
         f"--kubeconfig={plan.kubeconfig('kwok')}",
         f"--config={STAGES}",
-        "--manage-all-nodes=true",
+        f"--manage-nodes-with-label-selector=!{LABEL}" if plan.real else "--manage-all-nodes=true",
         "--node-ip=127.0.0.1",
         "--node-lease-duration-seconds=40",
         f"--server-address=127.0.0.1:{plan.ports['kwok']}",

@@ -14,6 +14,8 @@ from quorate_cli.sandbox.bringup import Bringup, Options
 from quorate_cli.sandbox.control import Control
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
+from quorate_cli.sandbox.nodes import node
+from quorate_cli.sandbox.nodes.plan import DEFAULT_NETWORK
 from quorate_cli.sandbox.pki import Authority, kubeconfig
 from quorate_cli.sandbox.processes import alive, kill_group, sweep
 from quorate_operator.kube.connection import from_file
@@ -41,6 +43,8 @@ class Sandbox:
         node_id: str = "",
         pins: Mapping[str, str] | None = None,
         port: int = 0,
+        real_nodes: int = 0,
+        node_network: str = DEFAULT_NETWORK,
         state_root: Path | None = None,
         timeout: float = 60.0,
         say: Callable[[str], None] = lambda line: None,
@@ -50,6 +54,7 @@ class Sandbox:
         `bare`: etcd, API server and Postgres only, with CRDs, manifests and migrations; `operator=False`: all but the
         operator; `fast`: nothing is synced to disk (tests). `node_id`: UUID of the hub that the operator is (a new one
         if empty); `pins`: `<meshId>/<domain>` → digest of revision 1; `port` of the API server (0: a free one);
+        `real_nodes` that run pods, with addresses of `node_network` (docs/real-nodes.md; none where they cannot run);
         `timeout` in seconds, finding or building the binaries not counted; `say` gets a line per step.
 
         Raises:
@@ -65,6 +70,8 @@ class Sandbox:
             node_id=node_id,
             pins=dict(pins or {}),
             port=port,
+            real_nodes=0 if bare else real_nodes,
+            node_network=node_network,
             timeout=timeout,
         )
         with layout.locked(sandbox.layout.lock):
@@ -108,6 +115,7 @@ class Sandbox:
                     raise SandboxError(f"process {entry['pid']} of an earlier sandbox cannot be killed; end it by hand")
                 time.sleep(0.02)
         sweep(postgres.data_directory(self.layout))
+        node.clear(self.layout)
 
     def down(self, *, keep: bool = False) -> None:
         """Stop everything in reverse order and remove the state (`keep`: leave it for the next `up`); idempotent.

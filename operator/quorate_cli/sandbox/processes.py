@@ -155,6 +155,10 @@ class Guard:
         """Forget a process group that has ended."""
         self._tell(f"del {pid} {started}\n")
 
+    def own(self, group: str) -> None:
+        """Remove this cgroup, with who is in it, at the end."""
+        self._tell(f"own {group}\n")
+
     def close(self) -> None:
         """Kill what is registered, and end the guard."""
         assert self._process.stdin is not None

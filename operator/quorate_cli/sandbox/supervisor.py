@@ -32,13 +32,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from quorate_cli.sandbox.guard import start_time
+from quorate_cli.sandbox.guard import clear_groups, start_time
 from quorate_cli.sandbox.processes import Guard, kill_group, spawn, sweep
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 10.0
 # A component that ran this long was well: the next crash starts the delays anew.
 _WELL_SECONDS = 20.0
+_CLEAR_SECONDS = 5.0
 _LOG_LIMIT = 20 * 1024 * 1024
 
 
@@ -61,6 +62,8 @@ class Spec:
     """Where it and its children work, and nobody else: who is left there when it has ended is killed."""
     stale: list[str] = field(default_factory=list)
     """Files that a crash leaves and that keep it from starting; removed before each start (Linux)."""
+    groups: list[str] = field(default_factory=list)
+    """Its own cgroups, which it makes: they are removed, with who is in them, when it has ended."""
 
 
 @dataclass(slots=True)
@@ -256,6 +259,8 @@ class Supervisor:
         component.process, component.started = process, start_time(process.pid)
         component.since, component.exit_code = time.time(), None
         self._guard.add(process.pid, component.started)
+        for group in spec.groups:
+            self._guard.own(group)
 
     def _reap(self) -> None:
         for component in self._components.values():
@@ -268,6 +273,7 @@ class Supervisor:
                 if component.spec.directory:
                     with contextlib.suppress(TimeoutError):
                         sweep(Path(component.spec.directory))
+                clear_groups(component.spec.groups, _CLEAR_SECONDS)
                 self._ended(component, process.pid)
             elif component.kill_at is not None and time.monotonic() >= component.kill_at:
                 kill_group(process.pid)
