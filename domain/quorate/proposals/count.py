@@ -5,8 +5,10 @@ those who delegate to it, nothing else. A new revision in force starts the count
 cross a boundary.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import heappop, heappush
+from operator import attrgetter
 from typing import Generic, NamedTuple, TypeVar
 
 from quorate.api.conditions import Reason
@@ -17,6 +19,8 @@ from quorate.proposals.votes import NO_CHOICE, Ballot, MemberChoice, Question, c
 from quorate.trust.domain import DomainRevision
 
 R = TypeVar("R", Ballot, DelegationRecord)
+_moment, _recorded = attrgetter("moment"), attrgetter("recorded")
+_VETO, _APPROVE, _REJECT, _ABSTAIN = Choice.VETO, Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN
 
 
 class Contribution(NamedTuple):
@@ -36,22 +40,24 @@ class Arrivals(Generic[R]):
     """Records in order of recording, handed out by holder as the seconds pass."""
 
     def __init__(self, records: Iterable[R]) -> None:
-        self.records: list[R] = sorted(records, key=lambda item: item.moment)
+        self.records: list[R] = sorted(records, key=_moment)
         self._next = 0
 
     def add(self, records: Iterable[R]) -> None:
         """More of them, none recorded before the last second that was asked for."""
-        self.records += sorted(records, key=lambda item: item.moment)
+        self.records += sorted(records, key=_moment)
 
     def rewind(self) -> None:
         """Start over."""
         self._next = 0
 
-    def until(self, second: int) -> Iterator[R]:
+    def until(self, second: int) -> Sequence[R]:
         """The records not handed out yet that were recorded ≤ `second`."""
-        while self._next < len(self.records) and self.records[self._next].recorded <= second:
-            self._next += 1
-            yield self.records[self._next - 1]
+        records, first = self.records, self._next
+        if first == len(records) or records[first].recorded > second:
+            return ()
+        self._next = bisect_right(records, second, lo=first, key=_recorded)
+        return records[first : self._next]
 
 
 class KeyVotes:
@@ -130,8 +136,9 @@ class Count:
         self._delegates: dict[str, Delegated] = {}
         self._delegators: dict[str, set[str]] = {}
         self._counted: dict[str, Contribution] = {}
-        self._weights: dict[str, int] = dict.fromkeys((Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO), 0)
+        self._weights: dict[str, int] = dict.fromkeys((_APPROVE, _REJECT, _ABSTAIN, _VETO), 0)
         self._voters = self._veto_counted = 0
+        self._sums: Sums | None = None
 
     def add(self, ballots: Iterable[Ballot]) -> None:
         """More votes, none recorded before the second to which the count was advanced last."""
@@ -152,36 +159,44 @@ class Count:
         if revision is not self._revision or epoch != self._epoch:
             self._revision, self._epoch = revision, epoch
             self._clear()
-        touched: set[str] = set()
-        for ballot in self._ballots.until(second):
-            if self._good(ballot, ballot.holder, second):
-                self._take(ballot)
-                touched.add(ballot.holder)
+        touched = {ballot.holder for ballot in self._ballots.until(second) if self._take(ballot, second)}
         delegators: set[str] = set()
         for record in self._delegations.until(second):
             if self._good(record, record.holder, second):
                 self._named.setdefault(record.holder, []).append(record)
                 delegators.add(record.holder)
         for node_id in touched:
-            standing = [key.standing for key in self._cast[node_id].values() if key.standing is not None]
-            self._choices[node_id] = choose(standing, self._question.members[node_id].vote_threshold)
-            self._reasons.pop(node_id, None)
+            self._choose(node_id)
         for node_id in delegators:
             self._delegate(node_id)
-        for node_id in touched.union(delegators, *(self._delegators.get(node_id, ()) for node_id in touched)):
+        if self._delegators or delegators:
+            touched.update(delegators, *[self._delegators.get(node_id, ()) for node_id in touched])
+        for node_id in touched:
             self._settle(node_id)
         return self.sums
 
-    def _take(self, ballot: Ballot) -> None:
-        keys = self._cast.setdefault(ballot.holder, {})
+    def _take(self, ballot: Ballot, second: int) -> bool:
+        """Put a vote to those of its key; False where it is not good."""
+        holder = ballot.holder
+        if not self._good(ballot, holder, second):
+            return False
+        keys = self._cast.get(holder)
+        if keys is None:
+            keys = self._cast[holder] = {}
         key = keys.get(ballot.key_name)
         if key is None:
             keys[ballot.key_name] = KeyVotes(ballot)
         else:
             key.add(ballot)
+        return True
+
+    def _choose(self, node_id: str) -> None:
+        standing = [key.standing for key in self._cast[node_id].values() if key.standing is not None]
+        self._choices[node_id] = choose(standing, self._question.members[node_id].vote_threshold)
+        self._reasons.pop(node_id, None)
 
     def _good(self, record: Ballot | DelegationRecord, holder: str, second: int) -> bool:
-        if self._question.stopped(record, holder, second) is not None:
+        if self._question.border is not None and self._question.stopped(record, holder, second) is not None:
             return False
         if self._question.history.signing(record.recorded) is self._revision:
             return True  # what was admitted under the revision in force is good in it
@@ -209,7 +224,7 @@ class Count:
         theirs = self._choices.get(delegated.to, NO_CHOICE)
         if theirs.completing is None or theirs.choice is None:
             return None
-        if theirs.choice == Choice.VETO and node_id not in self._may_veto:
+        if theirs.choice == _VETO and node_id not in self._may_veto:
             return None
         return Contribution(node_id, theirs.choice, max(theirs.completing.moment, delegated.completing.moment))
 
@@ -225,6 +240,7 @@ class Count:
 
     def _add(self, item: Contribution, sign: int) -> None:
         member = self._question.members[item.node_id]
+        self._sums = None
         self._weights[item.choice] += sign * member.weight
         self._voters += sign * (member.weight > 0)
         if item.node_id in self._may_veto:
@@ -232,17 +248,19 @@ class Count:
 
     @property
     def sums(self) -> Sums:
-        """The sums as they stand."""
-        return Sums(
-            approve=self._weights[Choice.APPROVE],
-            reject=self._weights[Choice.REJECT],
-            abstain=self._weights[Choice.ABSTAIN],
-            veto=self._weights[Choice.VETO],
-            voters=self._voters,
-            total=self._total,
-            outstanding_voters=self._weighty - self._voters,
-            outstanding_veto=self._vetoers - self._veto_counted,
-        )
+        """The sums as they stand; the same object until one of them changes."""
+        if self._sums is None:
+            self._sums = Sums(
+                approve=self._weights[_APPROVE],
+                reject=self._weights[_REJECT],
+                abstain=self._weights[_ABSTAIN],
+                veto=self._weights[_VETO],
+                voters=self._voters,
+                total=self._total,
+                outstanding_voters=self._weighty - self._voters,
+                outstanding_veto=self._vetoers - self._veto_counted,
+            )
+        return self._sums
 
     @property
     def outstanding(self) -> tuple[str, ...]:
@@ -256,7 +274,7 @@ class Count:
         members, basis, voters = self._question.members, 0, 0
         for moment, _, item in sorted((item.moment, item.node_id, item) for item in self._counted.values()):
             weight = members[item.node_id].weight
-            basis += weight if item.choice == Choice.APPROVE or not rules.approve_only else 0
+            basis += weight if item.choice == _APPROVE or not rules.approve_only else 0
             voters += weight > 0
             if basis * FULL * scale >= needed and voters >= minimum:
                 return moment[1]
@@ -271,8 +289,9 @@ class Count:
             member = self._question.members.get(holder)
             reasons = {} if member is None else member_vote(cast, member.vote_threshold).reasons
             self._reasons[holder] = reasons
-        if ballot in reasons:
-            return reasons[ballot]
+        known = reasons.get(ballot)
+        if known is not None:
+            return known
         refused = judge_vote(self._question, ballot, closes=second, at=second)
         assert refused is not None
         return refused

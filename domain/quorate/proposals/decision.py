@@ -314,13 +314,8 @@ def _judged(poll: Poll, count: Count, version: int, second: int, deadline: int) 
     if count.version != version:
         count = poll.count(deadline)
         count.advance(second)
-    question = poll.question
-    return tuple(JudgedVote(item, _weight(question, item), count.reason(item, second)) for item in poll.ballots)
-
-
-def _weight(question: Question, ballot: Ballot) -> int:
-    member = question.members.get(ballot.holder)
-    return 0 if member is None else member.weight
+    weights = {node_id: member.weight for node_id, member in poll.question.members.items()}
+    return tuple([JudgedVote(item, weights.get(item.holder, 0), count.reason(item, second)) for item in poll.ballots])
 
 
 def _endorsement_tests(case: Case, second: int) -> tuple[Test, ...]:

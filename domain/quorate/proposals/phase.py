@@ -11,6 +11,7 @@ from quorate.api.conditions import Reason
 from quorate.proposals.count import Count
 from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.tally import (
+    Adaptive,
     Rules,
     Sums,
     failure,
@@ -141,18 +142,26 @@ class _Watch:
     def __init__(self, rules: Rules, opened: int, not_before: int) -> None:
         self._rules, self._opened, self._not_before = rules, opened, not_before
         self.held_from: int | None = None
+        self._open: Sums | None = None
+        """Sums that decide nothing early, whenever they hold: most votes leave the sums as they were."""
 
     def decide(self, segment: Segment, end: int) -> Decision | None:
-        found = [item for item in (self._confirmed(segment), self._early(segment, end)) if item is not None]
-        return min(found, key=lambda item: item.at, default=None)
+        confirmed = None if self._rules.adaptive is None else self._confirmed(segment, self._rules.adaptive)
+        early = self._early(segment, end) if self._rules.early and segment.sums is not self._open else None
+        if confirmed is None or early is None:
+            return confirmed or early
+        return min(confirmed, early, key=lambda item: item.at)
 
     def _early(self, segment: Segment, end: int) -> Decision | None:
         start = max(segment.first, self._not_before)
-        if not self._rules.early or start > segment.last or start >= end:
+        if start > segment.last or start >= end:
             return None
         if not may_still_pass(self._rules, segment.sums):
             return Decision(start, REJECTED, Reason.EARLY)
-        if not all(surely_passes(self._rules, sums) for sums in segment.both):
+        if not surely_passes(self._rules, segment.sums):
+            self._open = segment.sums
+            return None
+        if segment.spared is not segment.sums and not surely_passes(self._rules, segment.spared):
             return None
         at = self._quorum(segment, start)
         return None if at is None or at > segment.last or at >= end else Decision(at, ADOPTED, Reason.EARLY)
@@ -163,11 +172,8 @@ class _Watch:
         reached = [item for item in found if item is not None]
         return self._opened + max(reached) if len(reached) == len(found) else None
 
-    def _confirmed(self, segment: Segment) -> Decision | None:
+    def _confirmed(self, segment: Segment, adaptive: Adaptive) -> Decision | None:
         """Adaptive: the smallest second with quorum, pass and no veto during the whole confirmation before it."""
-        adaptive = self._rules.adaptive
-        if adaptive is None:
-            return None
         good = all(passes(self._rules, sums) and not veto_holds(self._rules, sums) for sums in segment.both)
         at = self._quorum(segment, segment.first) if good else None
         if at is None or at > segment.last:

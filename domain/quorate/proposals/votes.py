@@ -6,6 +6,7 @@ All times are whole Unix seconds.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, NamedTuple, Self
 
 from quorate.api.conditions import Reason
@@ -18,6 +19,8 @@ from quorate.trust.domain import DomainHistory, DomainRevision, Member, MemberKe
 from quorate.trust.record import AHEAD_SECONDS, Record, stand
 
 CHOICES = frozenset({Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO, Choice.RETRACT})
+_VETO, _RETRACT = Choice.VETO, Choice.RETRACT  # an enum's attribute is looked up slowly, and this for every vote
+_moment = attrgetter("moment")
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +89,10 @@ class Question:
 
     def admits(self, ballot: Ballot) -> bool:
         """Whether a vote passes every check that no end and no T has a part in; looked at once per vote."""
-        if ballot not in self._admitted:
-            self._admitted[ballot] = judge_vote(self, ballot, closes=ballot.recorded, at=None) is None
-        return self._admitted[ballot]
+        known = self._admitted.get(ballot)
+        if known is None:
+            known = self._admitted[ballot] = judge_vote(self, ballot, closes=ballot.recorded, at=None) is None
+        return known
 
     def stopped(self, record: Record, holder: str, second: int) -> Reason | None:
         """Why a vote or a delegation does not cross into trustDomain at a second; None: it does, or need not."""
@@ -162,23 +166,25 @@ def judge_vote(question: Question, ballot: Ballot, *, closes: int, at: int | Non
         closes: The last recorded second that counts: the end, or T where the decision came before.
         at: T, None to leave out KeyRevoked, KeyExpired (at T) and what a boundary stops.
     """
-    fields = ballot.statement.fields
+    fields, recorded = ballot.statement.fields, ballot.recorded
     asked = (fields.get("proposalDigest"), fields.get("revision"), fields.get("domain"))
     if asked != (question.digest, question.revision, question.domain):
         return Reason.OTHER_PROPOSAL
-    if ballot.choice not in question.choices:
+    choice = ballot.choice
+    if choice not in question.choices:
         return Reason.UNKNOWN_CHOICE
-    member = question.members.get(ballot.holder)
+    holder = ballot.holder
+    member = question.members.get(holder)
     if member is None:
         return Reason.NOT_IN_ELECTORATE
-    if ballot.recorded > closes:
+    if recorded > closes:
         return Reason.TOO_LATE
-    if ballot.made_at > ballot.recorded + AHEAD_SECONDS:
+    if ballot.made_at > recorded + AHEAD_SECONDS:
         return Reason.FROM_THE_FUTURE
-    if ballot.choice == Choice.VETO and not question.may_veto(member):
+    if choice == _VETO and not question.may_veto(member):
         return Reason.VETO_NOT_ALLOWED
-    refused = judge_key(question, ballot, ballot.holder, at)
-    return refused if refused is not None or at is None else question.stopped(ballot, ballot.holder, at)
+    refused = judge_key(question, ballot, holder, at)
+    return refused if refused is not None or at is None else question.stopped(ballot, holder, at)
 
 
 class MemberChoice(NamedTuple):
@@ -201,12 +207,12 @@ def choose(standing: Iterable[Ballot], threshold: int) -> MemberChoice:
     """The choice of a member from the standing vote of each of its keys."""
     by_choice: dict[str, list[Ballot]] = {}
     for ballot in standing:
-        if ballot.choice != Choice.RETRACT:
+        if ballot.choice != _RETRACT:
             by_choice.setdefault(ballot.choice, []).append(ballot)
     reached = [choice for choice, votes in by_choice.items() if len(votes) >= threshold]
     if len(reached) != 1:
         return MemberChoice(None, None, bool(by_choice), bool(reached))
-    votes = sorted(by_choice[reached[0]], key=lambda item: item.moment)
+    votes = sorted(by_choice[reached[0]], key=_moment)
     return MemberChoice(reached[0], votes[threshold - 1], standing=True)
 
 
@@ -226,7 +232,7 @@ def member_vote(ballots: Sequence[Ballot], threshold: int) -> MemberVote:
     found = choose(stood.records, threshold)
     reasons = dict(stood.reasons)
     for ballot in stood.records:
-        if ballot.choice == Choice.RETRACT:
+        if ballot.choice == _RETRACT:
             reasons[ballot] = Reason.RETRACTED
         elif found.choice is None:
             reasons[ballot] = Reason.KEYS_DISAGREE if found.disagree else Reason.THRESHOLD_NOT_REACHED

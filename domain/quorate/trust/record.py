@@ -5,6 +5,7 @@ A record keeps the verdicts on its signature: judging again verifies nothing twi
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Generic, Self, TypeVar
 
 from quorate.api.conditions import Reason
@@ -29,12 +30,14 @@ class Record:
 
     def signed_by(self, public_key: str) -> bool:
         """Whether the key (43 characters of base64) signed the statement; verified once per key."""
-        if public_key not in self._verdicts:
+        known = self._verdicts.get(public_key)
+        if known is None:
             try:
-                self._verdicts[public_key] = self.statement.verify(parse_public_key(public_key), self.signature)
+                known = self.statement.verify(parse_public_key(public_key), self.signature)
             except KeyRefusedError:
-                self._verdicts[public_key] = False
-        return self._verdicts[public_key]
+                known = False
+            self._verdicts[public_key] = known
+        return known
 
     def knows(self, public_key: str) -> bool:
         """Whether the signature was verified with this key already."""
@@ -141,10 +144,15 @@ def highest(records: Sequence[R]) -> R | None:
     return _highest(records, {})
 
 
+_sequence = attrgetter("sequence")
+
+
 def _highest(records: Sequence[R], reasons: dict[R, Reason]) -> R | None:
+    if len(records) == 1:
+        return records[0]
     if len({record.sequence for record in records}) == len(records):
         # What nearly every key does: neither copies nor equivocation.
-        first, *others = sorted(records, key=lambda item: item.sequence, reverse=True)
+        first, *others = sorted(records, key=_sequence, reverse=True)
         reasons.update(dict.fromkeys(others, Reason.OVERTAKEN))
         return first
     contents: dict[int, dict[str, list[R]]] = {}
