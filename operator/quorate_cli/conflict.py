@@ -1,6 +1,7 @@
 """`quorate conflict`: show a conflict, raise one with evidence, vote on it as its arbitrator (docs/conflicts.md)."""
 
 import time
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -75,12 +76,14 @@ def show(
         )
         return
     where = sources.namespace(namespace)
-    each(
-        lambda: cluster.changes("PolicyConflict", name, where),
-        lambda conflict: _show(conflict, output),
-        watch=watch,
-        output=output,
-    )
+
+    def until_resolved() -> Iterator[Obj]:
+        for conflict in cluster.changes("PolicyConflict", name, where):
+            yield conflict
+            if (conflict.get("status") or {}).get("outcome"):
+                return
+
+    each(until_resolved, lambda conflict: _show(conflict, output), watch=watch, output=output)
 
 
 def _list(found: list[Obj], output: Format) -> None:

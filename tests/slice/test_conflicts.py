@@ -1,6 +1,12 @@
 """Conflicts on a real API server: adopted rivals wait, arbitrators vote by command line, the outcome is executed."""
 
+import copy
+import os
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +15,9 @@ import pytest
 from quorate.audit.verify import Verdict
 from quorate.proposals.evidence import Pinned, verify
 from quorate_cli.proposal import fetch_content
-from quorate_cli.propose import sign_proposal
+from quorate_cli.propose import base_digest, sign_proposal
 from quorate_cli.sandbox.instance import Sandbox
+from quorate_cli.sources import Sources
 from tests.slice.fleet import Fleet, Obj, condition, wait_for
 
 HUB = "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01"
@@ -170,3 +177,114 @@ def test_a_member_raises_one(quorate: Call, fleet: Fleet, tmp_path: Path) -> Non
     arbitrate(quorate, fleet, conflict, *((who, "party-a") for who in sitting[:2]))
     wait_for("the execution", lambda: phase(fleet, one) == "Executed", 30)
     assert condition(fleet.get("GovernanceProposal", names[1]), "Accepted")[0] == "True"
+
+
+@contextmanager
+def watching(town: Sandbox, *arguments: str) -> Iterator[list[str]]:
+    """`quorate … --watch` beside what is done meanwhile; afterwards, once it has ended by itself, all its lines."""
+    command = [sys.executable, "-m", "quorate_cli", *arguments, "--watch"]
+    environment = {**os.environ, "KUBECONFIG": str(town.kubeconfig)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    limit = threading.Timer(60, process.kill)
+    limit.start()
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        lines.append(process.stdout.readline())
+        yield lines
+        lines += process.stdout
+        assert process.wait(10) == 0, lines
+    finally:
+        limit.cancel()
+        process.kill()
+        process.wait(10)
+
+
+@pytest.mark.parametrize(("side", "ends"), [("party-a", "ConflictLost"), ("party-b", "Overridden")])
+def test_a_vote_against_an_override(town: Sandbox, quorate: Call, tmp_path: Path, side: str, ends: str) -> None:
+    """C25, C26: an adopted change of a shared clause waits for arbitrators; the override ends, or outlives the vote."""
+
+    def permit(spec: Obj) -> None:
+        spec["localOverridesPermitted"] = {HUB: ["2.1"]}
+        spec["sharedClauses"] = {spec["contracts"][0]["name"]: ["2.1"]}
+
+    fleet = Fleet(town, tmp_path / "fleet", change=permit, timelockSeconds=1)
+    fleet.found()
+    contract = copy.deepcopy(fleet.contract)
+    here = {"clause": "2.1", "text": "At most 24 GiB: the cards here are small.", "reason": "small cards"}
+    contract["spec"]["localOverrides"] = [here]
+    fleet.cluster.apply(contract)
+
+    def shown() -> str | None:
+        items = (fleet.get("DynamicContract")["status"].get("overlay") or {}).get("items") or [{}]
+        return str(items[0].get("reason"))
+
+    wait_for("the override", lambda: shown() == "Overridden")
+    one = rival(fleet, "one", "bob")
+    adopt(fleet, one)
+    conflict = conflict_of(fleet, one)
+    assert conflict["status"]["cause"] == "OverrideContradicts"
+    assert [(party["kind"], party["clause"]) for party in conflict["spec"]["parties"]] == [
+        ("GovernanceProposal", "2.1"),
+        ("DynamicContract", "2.1"),
+    ]
+    sitting = seated(fleet, conflict["status"])
+    assert sorted(sitting) == ["carol", "dave", "eve"]
+    wait_for("phase Conflict", lambda: phase(fleet, one) == "Conflict")
+    with watching(town, "conflict", "show", conflict["metadata"]["name"], "-n", fleet.namespace) as lines:
+        arbitrate(quorate, fleet, conflict, *((who, side) for who in sitting[:2]))
+    pages = "".join(lines).split("---\n")
+    assert " open\n" in pages[0] and " Early\n" in pages[-1] and len(set(pages)) == len(pages)
+    outcome = "Executed" if side == "party-a" else "Failed"
+    wait_for(outcome, lambda: phase(fleet, one) == outcome, 40)
+    wait_for(ends, lambda: shown() == ends)
+    effective = quorate("contract", "show", fleet.contract_name, "--effective", "-o", "json")["clauses"]["2.1"]["text"]
+    voted = one["spec"]["change"]["patch"][0]["value"]
+    assert effective == (voted if side == "party-a" else here["text"])
+    changed = [entry for entry in fleet.entries() if entry["event_type"] == "governance.contract.changed"]
+    if side == "party-a":
+        assert [list(entry["payload"]["detail"]["overruled"]) for entry in changed] == [["2.1"]]
+    else:
+        assert (changed, current(fleet, one)["reason"]) == ([], "ConflictLost")
+
+
+def test_two_changes_of_the_surfaces_that_break_their_order(town: Sandbox, quorate: Call, tmp_path: Path) -> None:
+    """C23: each monotonic alone; the first is held by a raised conflict when the second is adopted: one executes."""
+
+    def at_once(spec: Obj) -> None:
+        spec["voting"]["Constitutional"]["timelockSeconds"] = 0
+
+    fleet = Fleet(town, tmp_path / "fleet", change=at_once)
+    fleet.found()
+
+    def on_surfaces(name: str, signed_by: str, path: str, value: list[str]) -> Obj:
+        target = {"kind": "DynamicContract", "name": fleet.contract_name, "section": "surfaces"}
+        base = base_digest(Sources([str(fleet.folder / "contract.yaml")]), target)
+        change = {"patch": [{"op": "replace", "path": path, "value": value}], "baseDigest": base}
+        return rival(fleet, name, signed_by, target=target, change=change, type="Constitutional")
+
+    take = on_surfaces("take", "alice", "/warming/capabilities", ["read"])
+    give = on_surfaces("give", "bob", "/cold/capabilities", ["read", "report"])
+    names = [item["metadata"]["name"] for item in (take, rival(fleet, "clause"))]
+    quorate(
+        "conflict", "raise", *names, "--domain", fleet.name, "--evidence", fleet.folder / "contract.yaml",
+        "-n", fleet.namespace, "--key", fleet.folder / "keys" / "dave.key",
+    )  # fmt: skip
+    assert conflict_of(fleet, take)["status"]["cause"] == "Raised"
+    adopt(fleet, take, give)
+    conflict = conflict_of(fleet, give)
+    assert conflict["status"]["cause"] == "SurfacesNotMonotonic"
+    wait_for("both in phase Conflict", lambda: phase(fleet, take) == phase(fleet, give) == "Conflict")
+    winner = next(
+        side
+        for party, side in zip(conflict["spec"]["parties"], ("party-a", "party-b"), strict=True)
+        if party["name"] == give["metadata"]["name"]
+    )
+    sitting = seated(fleet, conflict["status"])
+    assert sorted(sitting) == ["carol", "dave", "eve"]
+    arbitrate(quorate, fleet, conflict, *((who, winner) for who in sitting[:2]))
+    wait_for("the execution", lambda: phase(fleet, give) == "Executed", 40)
+    wait_for("the failure", lambda: phase(fleet, take) == "Failed", 40)
+    assert current(fleet, take)["reason"] == "ConflictLost"
+    held = quorate("contract", "show", fleet.contract_name, "-o", "json")["surfaces"]
+    assert (held["cold"]["capabilities"], held["warming"]["capabilities"]) == (["read", "report"], ["read", "report"])
