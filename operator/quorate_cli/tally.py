@@ -100,6 +100,9 @@ def show_outcome(result: Obj, *, wide: bool) -> None:
     show_table(_VOTES if wide else _VOTES[:6], votes)
     for conflict in result.get("conflicts") or ():
         _show_conflict(conflict)
+    if result.get("refusedConflicts"):
+        print()
+        show_table(_REFUSED, result["refusedConflicts"])
     if result.get("refusedRevisions"):
         print()
         show_table(_REVISIONS, result["refusedRevisions"])
@@ -133,6 +136,11 @@ _TESTS: list[Column] = [
     ("left", lambda row: row["left"]),
     ("right", lambda row: row["right"]),
     ("holds", lambda row: row["holds"]),
+]
+_REFUSED: list[Column] = [
+    ("conflict not opened", lambda row: row["name"]),
+    ("reason", lambda row: row["reason"]),
+    ("because", lambda row: row["message"]),
 ]
 _REVISIONS: list[Column] = [
     ("not accepted", lambda row: f"{row['domain']} revision {row['revision']}"),

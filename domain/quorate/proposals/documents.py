@@ -13,7 +13,9 @@ from quorate.api.governance_proposal import Phase as LifePhase
 from quorate.canonical import format_time
 from quorate.conflicts.detect import Candidate
 from quorate.conflicts.effect import is_held, loss, resumed_window
-from quorate.conflicts.offline import Arbitrated, Papers, conflicts_of, execution
+from quorate.conflicts.offline import conflicts_of, execution
+from quorate.conflicts.papers import Arbitrated, Opened, Papers, Told
+from quorate.conflicts.rivals import TooManyRivalsError
 from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
 from quorate.proposals import outcome
@@ -128,31 +130,50 @@ class _Result:
 
 
 def _contested(folder: Folder, chains: Chains, at: int, opened: int | None) -> list[_Result]:
-    """The results with the conflicts of adopted proposals; votes on a conflict are votes on no proposal."""
+    """The results with the conflicts of their proposals; votes on a conflict are votes on no proposal."""
     results = _tally(folder, chains, at, opened)
     candidates = [item for item in (result.candidate for result in results) if item is not None]
-    cases = [item.case for item in results if not isinstance(item.case, Refusal)]
-    proposals = {case.digest: case.statement.fields for case in cases}
-    asked = {str(result.document["proposal"]["digest"]) for result in results}
-    found = conflicts_of(candidates, _papers(folder, chains, asked, proposals), at) if candidates else []
-    if not found:
+    if not candidates and not folder.conflicts:
         return results
-    results = _tally(folder, chains, at, opened, {item.found.conflict.digest for item in found})
-    return [_with_conflicts(result, found) for result in results]
+    asked = {str(result.document["proposal"]["digest"]) for result in results}
+    papers = _papers(folder, chains, asked, results)
+    try:
+        told = conflicts_of(candidates, papers, at)
+    except TooManyRivalsError as error:
+        raise DocumentError(str(error)) from error
+    known = {*papers.written, *(item.found.conflict.digest for item in told.opened)}
+    if not known:
+        return results
+    results = _tally(folder, chains, at, opened, known)
+    return [_with_conflicts(result, told) for result in results]
 
 
-def _with_conflicts(result: _Result, found: Sequence[Arbitrated]) -> _Result:
+def _with_conflicts(result: _Result, told: Told) -> _Result:
     digest = result.document["proposal"]["digest"]
-    own = tuple(item for item in found if item.found.conflict.side(digest))
-    if not own:
-        return result
-    shown = {"conflicts": [item.document for item in own], "execution": execution(own, digest)}
-    return replace(result, document={**result.document, **shown}, conflicts=own)
+    own, refused = told.of(digest)
+    shown: dict[str, Any] = {"refusedConflicts": [item.document for item in refused]} if refused else {}
+    if own:
+        shown |= {"conflicts": [item.document for item in own]}
+    if own and result.decision is not None and result.decision.outcome == ADOPTED:
+        shown |= {"execution": execution(own, digest)}
+    return replace(result, document={**result.document, **shown}, conflicts=tuple(own)) if shown else result
 
 
-def _papers(
-    folder: Folder, chains: Chains, asked: Collection[str], proposals: Mapping[str, Mapping[str, Any]]
-) -> Papers:
+def _opened_proposals(results: Sequence[_Result]) -> dict[str, Opened]:
+    """Every proposal that opened; what ended otherwise than adopted is over with its entry, at the earliest."""
+    found = {}
+    for result in results:
+        case, decision = result.case, result.decision
+        if isinstance(case, Refusal):
+            continue
+        ended = None
+        if decision is not None and decision.outcome not in (ADOPTED, Reason.EMERGENCY_EXECUTED):
+            ended = decision.at + (0 if decision.outcome == Reason.SUPERSEDED else SETTLE_SECONDS)
+        found[case.digest] = Opened(case.statement.fields, case.opened, ended)
+    return found
+
+
+def _papers(folder: Folder, chains: Chains, asked: Collection[str], results: Sequence[_Result]) -> Papers:
     """What conflicts are told from; votes on proposals are none of it."""
     ballots: dict[str, list[Ballot]] = {}
     for item in folder.votes:
@@ -165,7 +186,7 @@ def _papers(
         if (item["spec"]["type"], subject.get("kind")) == ("Compliance", "PolicyConflict") and history is not None:
             record = AttestationRecord.of(history.latest.mesh_id, item["spec"], created(item))
             attested.setdefault(str(subject.get("digest")), []).append(record)
-    return Papers(chains.histories, ballots, folder.conflicts, attested, proposals)
+    return Papers(chains.histories, ballots, folder.conflicts, attested, _opened_proposals(results))
 
 
 def _tally(
@@ -177,11 +198,21 @@ def _tally(
         revisions = proposals.setdefault((namespace_of(item), name_of(item)), {})
         revisions.setdefault(statement.digest, _Revision(statement, [])).copies.append(item)
     asked = {digest for revisions in proposals.values() for digest in revisions}.union(conflicts)
+    votes = _votes_on(folder, asked)
     return [
         result
         for _, revisions in sorted(proposals.items())
-        for result in _Proposal(folder, chains, asked, at).tally(list(revisions.values()), opened)
+        for result in _Proposal(folder, chains, votes, at).tally(list(revisions.values()), opened)
     ]
+
+
+def _votes_on(folder: Folder, asked: Collection[str]) -> dict[str | None, list[Object]]:
+    """The votes by the digest that they are on; None: on nothing among the documents, so each proposal shows them."""
+    found: dict[str | None, list[Object]] = {}
+    for item in folder.votes:
+        digest = item["spec"]["proposal"]["digest"]
+        found.setdefault(digest if digest in asked else None, []).append(item)
+    return found
 
 
 def _statement(item: Object, chains: Chains) -> Statement:
@@ -239,7 +270,7 @@ class _Proposal:
 
     folder: Folder
     chains: Chains
-    asked: set[str]
+    votes: Mapping[str | None, Sequence[Object]]
     at: int
 
     def tally(self, revisions: list[_Revision], opened: int | None) -> list[_Result]:
@@ -307,11 +338,8 @@ class _Proposal:
 
     def _ballots(self, mesh: str, digest: str) -> list[Ballot]:
         """The votes on this digest, and those on none of the documents' proposals, so that each is shown."""
-        return [
-            self.folder.ballot(mesh, item)
-            for item in self.folder.votes
-            if (voted := item["spec"]["proposal"]["digest"]) == digest or voted not in self.asked
-        ]
+        found = (*self.votes.get(digest, ()), *self.votes.get(None, ()))
+        return [self.folder.ballot(mesh, item) for item in found]
 
     def _amends(self, current: Case, item: _Revision, second: int, amendments: int) -> Refusal | None:
         """Why a later revision changes nothing; None: it supersedes the open one."""

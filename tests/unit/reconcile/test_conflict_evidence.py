@@ -21,6 +21,7 @@ from .test_conflicts import (
     adopt,
     arbitrate,
     contested,
+    offline,
     propose,
     raise_one,
     raised,
@@ -184,3 +185,14 @@ async def test_what_is_raised_is_anchored() -> None:
     status = town.status(one)
     report = verify(town.content(status["evidenceRef"]), pinned=Pinned(), proof=town.content(status["proofRef"]))
     assert report.verdict is Verdict.INTACT, report.faults
+
+
+async def test_c28_a_fourth_one_is_refused_by_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """C28: the tally of the documents stops at three: the proposal that the hub failed would proceed."""
+    town, _, conflicts = await four_raised(monkeypatch)
+    found = offline(town)["a"]
+    assert len(found["conflicts"]) == 3
+    assert [(item["name"], item["reason"]) for item in found["refusedConflicts"]] == [
+        (conflicts[3].name, "TooManyConflicts")
+    ]
+    assert found["execution"] == {"state": "Proceeds", "reason": None}
