@@ -10,6 +10,8 @@ import pytest
 
 from quorate_cli.main import run
 from quorate_cli.sandbox.instance import Sandbox
+from quorate_cli.sandbox.nodes import host
+from tests.slice.real_nodes import build_image
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +29,21 @@ def namespace(sandbox: Sandbox) -> str:
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     sandbox.admin().request("POST", "/api/v1/namespaces", body=manifest)
     return name
+
+
+@pytest.fixture(scope="session")
+def real_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """Controllers, one simulated node and two that run pods, with `tests.slice.real_nodes.IMAGE`; no operator."""
+    if reason := host.unavailable():
+        pytest.skip(f"no real nodes: {reason}")
+    root: Path = tmp_path_factory.mktemp("real")
+    archive = build_image(root)
+    with Sandbox.up(
+        f"real-{os.getpid()}", nodes=1, real_nodes=2, operator=False, fast=True, state_root=root / "state", timeout=120
+    ) as running:
+        for node in running.real_nodes():
+            node.load(archive)
+        yield running
 
 
 Said = Callable[..., tuple[int, str, str]]

@@ -163,6 +163,7 @@ class Bringup:
                 "pins": {**(pins if isinstance(pins, dict) else {}), **self._options.pins},
                 "dsns": {role: postgres.dsn(self._layout, role) for role in roles},
                 "operatorDsn": postgres.dsn(self._layout, install.OPERATOR_ROLE),
+                "realNodes": plan.real.shown() if plan.real else [],
                 "binaries": {name: str(path) for name, path in plan.binaries.items()},
             },
         )

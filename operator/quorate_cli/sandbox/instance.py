@@ -16,6 +16,7 @@ from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
 from quorate_cli.sandbox.nodes import node
 from quorate_cli.sandbox.nodes.plan import DEFAULT_NETWORK
+from quorate_cli.sandbox.nodes.running import RunningNode, running
 from quorate_cli.sandbox.pki import Authority, kubeconfig
 from quorate_cli.sandbox.processes import alive, kill_group, sweep
 from quorate_operator.kube.connection import from_file
@@ -180,6 +181,10 @@ class Sandbox:
         content = kubeconfig(server, authority, user, authority.issue(user, groups), f"quorate-{self.name}")
         layout.write_atomically(path, content)
         return path
+
+    def real_nodes(self) -> list[RunningNode]:
+        """The nodes that run pods; empty where none were asked for, or the machine cannot have them."""
+        return running(self.status())
 
     def pid(self, component: str) -> int:
         """Process id of a running component; 0 while it is not running."""

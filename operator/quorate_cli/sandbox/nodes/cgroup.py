@@ -17,17 +17,25 @@ class Hierarchy:
 
     directory: Path
     controllers: tuple[str, ...]
+    name: str = ""
+    """Of one without controllers, like systemd's own: containerd finds no cgroup at all where one is missing."""
+
+    @property
+    def options(self) -> str:
+        """Mount options that mean this hierarchy."""
+        return ",".join(self.controllers) or f"none,name={self.name}"
 
 
 def hierarchies() -> list[Hierarchy]:
-    """The machine's v1 hierarchies that have a controller; systemd's own has none and is left to it."""
+    """The machine's v1 hierarchies."""
     mounts, found = Path("/proc/self/mounts"), []
     for line in mounts.read_text().splitlines() if mounts.exists() else ():
         _, directory, kind, options, *_ = line.split()
         if kind == "cgroup" and Path(directory).parent == ROOT:
             names = tuple(each for each in options.split(",") if each in _controllers())
-            if names:
-                found.append(Hierarchy(Path(directory), names))
+            name = next((each[5:] for each in options.split(",") if each.startswith("name=")), "")
+            if names or name:
+                found.append(Hierarchy(Path(directory), names, name))
     return found
 
 

@@ -1,6 +1,5 @@
 """Images without a container engine: OCI archives of one layer, made from files, the same bytes each time."""
 
-import gzip
 import hashlib
 import io
 import json
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from quorate_cli.sandbox.binaries import this_machine
+from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import write_atomically
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+# Not compressed: an archive goes to the same machine, and every node would unpack it again.
+_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +34,22 @@ class Image:
 
 
 def write(image: Image, archive: Path) -> str:
-    """Write an image as an OCI archive, for `ctr images import`; its digest (`sha256:…`)."""
-    plain = _layer(image)
-    packed = gzip.compress(plain, compresslevel=1, mtime=0)
+    """Write an image as an OCI archive, for `RunningNode.load`; its digest (`sha256:…`).
+
+    Raises:
+        SandboxError: a file of it is not there.
+    """
+    layer = _layer(image)
     target = this_machine()
     config = _json(
         {
             "architecture": target.arch,
             "os": target.os,
             "config": {"Entrypoint": list(image.entrypoint), "Env": list(image.environment), "User": image.user},
-            "rootfs": {"type": "layers", "diff_ids": [_digest(plain)]},
+            "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
         }
     )
-    layers = [_descriptor(_LAYER, packed)]
+    layers = [_descriptor(_LAYER, layer)]
     manifest = _json(
         {"schemaVersion": 2, "mediaType": _MANIFEST, "config": _descriptor(_CONFIG, config), "layers": layers}
     )
@@ -54,7 +58,7 @@ def write(image: Image, archive: Path) -> str:
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
         _add(tar, "oci-layout", _json({"imageLayoutVersion": "1.0.0"}))
         _add(tar, "index.json", _json({"schemaVersion": 2, "manifests": [named]}))
-        for blob in (packed, config, manifest):
+        for blob in (layer, config, manifest):
             _add(tar, f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}", blob)
     write_atomically(archive, content.getvalue(), 0o644)
     return _digest(manifest)
@@ -63,8 +67,9 @@ def write(image: Image, archive: Path) -> str:
 def _layer(image: Image) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        seen: set[str] = set()
-        for path, source in sorted(_entries(image)):
+        _directory(tar, "tmp", 0o1777)
+        seen = {"tmp"}
+        for path, source in sorted(_entries(image), key=lambda entry: entry[0]):
             for parent in reversed(Path(path).parents[:-1]):
                 if str(parent) not in seen:
                     seen.add(str(parent))
@@ -77,7 +82,6 @@ def _layer(image: Image) -> bytes:
 
 def _entries(image: Image) -> Iterator[tuple[str, str | Path]]:
     """Path in the image, and the file or directory here (Path) or a link's target (str)."""
-    yield "tmp", Path("/nonexistent")
     yield from image.links.items()
     for path, source in image.files.items():
         yield path, source
@@ -94,8 +98,10 @@ def _entry(tar: tarfile.TarFile, path: str, source: str | Path) -> None:
     elif Path(source).is_file():
         executable = bool(Path(source).stat().st_mode & 0o111)
         _add(tar, path, Path(source).read_bytes(), 0o755 if executable else 0o644)
+    elif Path(source).is_dir():
+        _directory(tar, path)
     else:
-        _directory(tar, path, 0o1777 if path == "tmp" else 0o755)
+        raise SandboxError(f"{source} is to be /{path} of an image, and is neither a file nor a directory")
 
 
 def _directory(tar: tarfile.TarFile, path: str, mode: int = 0o755) -> None:

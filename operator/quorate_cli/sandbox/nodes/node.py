@@ -93,6 +93,10 @@ class RealNodes:
             for node in self.nodes
         ]
 
+    def shown(self) -> list[dict[str, str]]:
+        """What the sandbox's state keeps of the nodes (`running.running`)."""
+        return [{name: getattr(node, name) for name in ("name", "address", "pods", "group")} for node in self.nodes]
+
     def apiserver_arguments(self) -> list[str]:
         """What kube-apiserver needs to reach the kubelets."""
         return [

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -10,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from quorate_cli.sandbox import gobuild
+from quorate_cli.sandbox import debian, gobuild
 from quorate_cli.sandbox.binaries import Cache, cache_root, this_machine
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import locked
@@ -22,8 +21,6 @@ _CONTAINERD = "github.com/containerd/containerd/v2"
 _CONTAINERD_LDFLAGS = f"-s -w -X {_CONTAINERD}/version.Version={CONTAINERD}"
 _CONTAINERD_TAGS = "no_btrfs,no_devmapper,no_zfs,no_aufs"
 _PLUGINS = "github.com/containernetworking/plugins/plugins"
-_HEADERS = "libseccomp-dev"
-_APT_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +94,12 @@ def _build(names: list[str], cache: Cache, say: Say) -> None:
             minutes = PARTS[name].minutes if name in PARTS else 1
             say(f"building {name} ({number} of {len(names)}; up to {minutes} min the first time on two cores)")
             output = cache.directory / f".part-{name}"
-            args, env, module = _command(name, go, hack, output, cache.directory.parent, say)
+            args, env, module = _command(name, go, hack, output, say)
             gobuild.compile_one(name, args, env, module, output, guard)
             cache.put(name, output)
 
 
-def _command(
-    name: str, go: str, hack: Path, output: Path, cache: Path, say: Say
-) -> tuple[list[str], dict[str, str], Path]:
+def _command(name: str, go: str, hack: Path, output: Path, say: Say) -> tuple[list[str], dict[str, str], Path]:
     if name == "pause":
         source = _module_directory(go, hack / "kubelet", "k8s.io/kubernetes") / "build/pause/linux/pause.c"
         args = [_gcc(), "-Os", "-s", "-static", f"-DVERSION={KUBERNETES[1:]}", "-o", str(output), str(source)]
@@ -112,7 +107,7 @@ def _command(
     part = PARTS[name]
     args = [go, "build", "-mod=readonly", "-trimpath", "-tags", part.tags, "-ldflags", part.ldflags]
     args += ["-o", str(output), part.package]
-    env = _static_c(cache, say) if name == "runc" else {"CGO_ENABLED": "0"}
+    env = _static_c(say) if name == "runc" else {"CGO_ENABLED": "0"}
     return args, env, hack / part.module
 
 
@@ -134,15 +129,12 @@ def _gcc() -> str:
     return found
 
 
-def _static_c(cache: Path, say: Say) -> dict[str, str]:
+def _static_c(say: Say) -> dict[str, str]:
     """Where cgo finds a static libseccomp: the system's, else Debian's package, unpacked in the cache."""
     env = {"CGO_ENABLED": "1", "CC": _gcc()}
     if Path("/usr/include/seccomp.h").exists():
         return env
-    root = cache / _HEADERS
-    if not (root / "usr/include/seccomp.h").exists():
-        say(f"unpacking the Debian package {_HEADERS}, for runc")
-        _unpack(_HEADERS, root)
+    root = debian.package("libseccomp-dev", purpose="building runc", say=say)
     libraries = f"{root}/usr/lib/{platform.machine()}-linux-gnu"
     return env | {
         "CGO_CFLAGS": f"-O2 -I{root}/usr/include",
@@ -150,34 +142,3 @@ def _static_c(cache: Path, say: Say) -> dict[str, str]:
         "PKG_CONFIG_PATH": f"{libraries}/pkgconfig",
         "PKG_CONFIG_SYSROOT_DIR": str(root),
     }
-
-
-def _unpack(package: str, root: Path) -> None:
-    """Bring a Debian package by its name and unpack it, without installing it.
-
-    Raises:
-        SandboxError: there is no apt, or it does not know the package.
-    """
-    if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
-        raise SandboxError(f"building runc needs the headers of libseccomp; install them (Debian: {package})")
-    part = root.with_name(f".part-{package}")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir(parents=True)
-    try:
-        # As root apt would hand the download to a user of its own, who cannot write here.
-        user = ["-o", f"APT::Sandbox::User={'root' if os.getuid() == 0 else ''}"]
-        for args in (["apt-get", *user, "download", package], ["sh", "-c", "dpkg -x *.deb . && rm *.deb"]):
-            subprocess.run(args, cwd=part, check=True, capture_output=True, text=True, timeout=_APT_SECONDS)
-        shutil.rmtree(root, ignore_errors=True)
-        part.rename(root)
-    except subprocess.TimeoutExpired:
-        raise SandboxError(
-            f"apt-get download {package} gave no answer for {_APT_SECONDS} s; check the network"
-        ) from None
-    except subprocess.CalledProcessError as error:
-        said = (error.stderr or "").strip().splitlines()[-1:] or ["nothing"]
-        raise SandboxError(
-            f"apt-get download {package}: {said[0][:300]}; run `apt-get update`, or install {package}"
-        ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)

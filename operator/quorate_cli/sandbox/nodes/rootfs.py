@@ -95,7 +95,7 @@ def _groups(directory: Path, groups: list[Hierarchy]) -> None:
     for each in groups:
         target = directory / each.directory.name
         target.mkdir()
-        kernel.mount("cgroup", target, "cgroup", _QUIET, ",".join(each.controllers))
+        kernel.mount("cgroup", target, "cgroup", _QUIET, each.options)
         for name in each.controllers:
             if name != target.name:
                 (directory / name).symlink_to(target.name)
