@@ -15,7 +15,7 @@ from quorate.api.conditions import Reason
 from quorate.api.schema import Privilege
 from quorate.api.trust_domain import KeyPurpose, OnViolation
 from quorate.trust.domain import DomainHistory, DomainRevision, Member
-from quorate.trust.edges import FULL, Graph, about_node, holds, standing, trust_graph
+from quorate.trust.edges import FULL, Graph, GraphOverTime, about_node, holds, standing
 from quorate.trust.path import Path, ScoreRules, Scores
 from quorate.trust.record import AttestationRecord, stand
 
@@ -125,6 +125,10 @@ def required_types(history: DomainHistory) -> frozenset[str]:
     return frozenset(kind for boundary in boundaries for kind in boundary.get("requireAttestations") or ())
 
 
+KEPT_SECONDS = 256
+"""Of so many changes a border keeps its verdicts, those that were asked for last: what it knows stays bounded."""
+
+
 class Border:
     """The boundary of one domain towards another, over time.
 
@@ -144,20 +148,18 @@ class Border:
     ) -> None:
         self.receiver, self.from_domain = receiver, from_domain
         self.known = frozenset(records)
-        self._records: dict[str, list[AttestationRecord]] = {}
-        for record in self.known:
-            self._records.setdefault(record.type, []).append(record)
         self._seconds = sorted(self._changes())
-        self.states: dict[int, _State] = {} if earlier is None else self._taken_over(earlier)
+        self._judge = _Judge(receiver, from_domain, self.known)
+        self.verdicts: dict[int, dict[Crossing, Verdict]] = {} if earlier is None else self._taken_over(earlier)
 
-    def _taken_over(self, earlier: "Border") -> "dict[int, _State]":
+    def _taken_over(self, earlier: "Border") -> dict[int, dict[Crossing, Verdict]]:
         before, now = earlier.receiver.accepted, self.receiver.accepted
         if not earlier.known <= self.known or len(before) > len(now):
             return {}
         added = [record.recorded for record in self.known - earlier.known]
         added += [self.receiver.recorded(number) for number in range(len(before) + 1, len(now) + 1)]
         first = min(added, default=None)
-        return {start: state for start, state in earlier.states.items() if first is None or start < first}
+        return {start: found for start, found in earlier.verdicts.items() if first is None or start < first}
 
     def covers(self, receiver: DomainHistory, records: Sequence[AttestationRecord]) -> bool:
         """Whether it was made of just these revisions and records; both only ever grow."""
@@ -165,9 +167,8 @@ class Border:
 
     def _changes(self) -> set[int]:
         found = {self.receiver.recorded(number) for number in range(1, len(self.receiver.accepted) + 1)}
-        for records in self._records.values():
-            found.update(record.recorded for record in records)
-            found.update(record.expires_at for record in records if record.expires_at is not None)
+        found.update(record.recorded for record in self.known)
+        found.update(record.expires_at for record in self.known if record.expires_at is not None)
         return found
 
     def seconds(self) -> Sequence[int]:
@@ -182,9 +183,12 @@ class Border:
         """What becomes of a crossing at a second (docs/trust.md, "Verdict")."""
         epoch = self.epoch(second)
         start = self._seconds[epoch - 1] if epoch else _BEFORE
-        if start not in self.states:
-            self.states[start] = _State(self.receiver, self.from_domain, self._records, second)
-        return self.states[start].judge(crossing)
+        found = self.verdicts[start] = self.verdicts.pop(start, {})
+        if len(self.verdicts) > KEPT_SECONDS:
+            del self.verdicts[next(iter(self.verdicts))]
+        if crossing not in found:
+            found[crossing] = self._judge.verdict(crossing, start)
+        return found[crossing]
 
 
 def _has_key(member: Member, crossing: Crossing) -> bool:
@@ -194,39 +198,32 @@ def _has_key(member: Member, crossing: Crossing) -> bool:
     )
 
 
-class _State:
-    """What the receiving domain knows between two changes."""
+class _Judge:
+    """What the receiving domain knows, at one second after the other."""
 
-    def __init__(
-        self,
-        receiver: DomainHistory,
-        from_domain: str,
-        records: Mapping[str, Sequence[AttestationRecord]],
-        second: int,
-    ) -> None:
-        self._receiver, self._from, self._records, self._second = receiver, from_domain, records, second
-        self._revision = receiver.at(second)
-        self._required = None if self._revision is None else Requirement.of(self._revision, from_domain)
-        self._rules = ScoreRules(length=0) if self._revision is None else ScoreRules.of(self._revision.spec)
-        self._verdicts: dict[Crossing, Verdict] = {}
+    def __init__(self, receiver: DomainHistory, from_domain: str, records: Iterable[AttestationRecord]) -> None:
+        self._receiver, self._from = receiver, from_domain
+        self._trust = GraphOverTime(receiver, records)
+        self._about: dict[tuple[str, str | None], list[AttestationRecord]] = {}
+        self._releases: dict[str, list[AttestationRecord]] = {}
+        for record in records:
+            self._about.setdefault((record.type, about_node(record)), []).append(record)
+            if record.type == AttestationType.BOUNDARY_CROSSING:
+                self._releases.setdefault(str(record.subject.get("digest")), []).append(record)
+        self._scored: tuple[Graph, ScoreRules] | None = None
         self._reached: dict[str, Scores] = {}
-        self._graph: Graph | None = None
 
-    def judge(self, crossing: Crossing) -> Verdict:
-        if crossing not in self._verdicts:
-            self._verdicts[crossing] = self._judge(crossing)
-        return self._verdicts[crossing]
-
-    def _judge(self, crossing: Crossing) -> Verdict:
-        if self._revision is None:
+    def verdict(self, crossing: Crossing, second: int) -> Verdict:
+        revision = self._receiver.at(second)
+        if revision is None:
             message = f"{self._receiver.latest.name} had no accepted revision: nothing may cross into it"
             return Verdict(Reason.BOUNDARY_DENIED, message, 0, FULL)
-        required, name = self._required, self._revision.name
+        required, name = Requirement.of(revision, self._from), revision.name
         if required is None:
             return Verdict(Reason.BOUNDARY_MET, f"{name} has no boundaries", 0, 0)
-        path = self._best(crossing)
+        path = self._best(crossing, revision, second)
         score = 0 if path is None else path.score or FULL
-        missing = tuple(kind for kind in required.attestations if not self._attested(kind, crossing.actor))
+        missing = tuple(kind for kind in required.attestations if not self._attested(kind, crossing.actor, second))
         has = f"{crossing.actor} of {self._from} has score {score} in {name}"
         needs = f"minScoreBasisPoints {required.minimum}"
         if missing:
@@ -235,54 +232,52 @@ class _State:
             return Verdict(Reason.BOUNDARY_MET, f"{has}; {needs}", score, required.minimum, (), path)
         reason = REASONS[required.on_violation]
         message = f"{has}; boundary from {self._from} asks for {needs}"
-        released = self._released(crossing) if reason == Reason.BOUNDARY_QUARANTINED else None
+        released = self._released(crossing, revision, second) if reason == Reason.BOUNDARY_QUARANTINED else None
         if released is not None:
             reason = Reason.BOUNDARY_RELEASED
             message += f"; {released.holder} released it by {released.digest}"
         return Verdict(reason, message, score, required.minimum, missing, path)
 
-    def _best(self, crossing: Crossing) -> Path | None:
+    def _best(self, crossing: Crossing, revision: DomainRevision, second: int) -> Path | None:
         """The best path from a root to the actor; an empty one where the actor is a root; None: no trust.
 
         A nodeId that is a member here too is the same node only with a key that it has here for the same purpose, not
         expired when it signed: the other domain's admins may list any nodeId with keys of their own, or with stolen
         ones.
         """
-        assert self._revision is not None
-        member = self._revision.members.get(crossing.actor)
+        member = revision.members.get(crossing.actor)
         if member is not None and not _has_key(member, crossing):
             return None
-        roots = self._rules.seeds or (self._revision.home_hub,)
+        rules = ScoreRules.of(revision.spec)
+        roots = rules.seeds or (revision.home_hub,)
         if member is not None and crossing.actor in roots:
             return Path(crossing.actor, crossing.actor)
-        if self._graph is None:
-            self._graph = trust_graph(self._receiver, self._records.get(AttestationType.TRUST, ()), self._second)
-        found = [self._scores(self._graph, root).path(crossing.actor) for root in roots if root != crossing.actor]
+        graph = self._trust.at(second)
+        if self._scored is None or self._scored[0] is not graph or self._scored[1] != rules:
+            self._scored, self._reached = (graph, rules), {}
+        found = [self._scores(graph, root, rules).path(crossing.actor) for root in roots if root != crossing.actor]
         best = max(found, key=lambda path: (path.score, -len(path.hops)), default=None)
         return best if best is not None and best.score else None
 
-    def _scores(self, graph: Graph, root: str) -> Scores:
+    def _scores(self, graph: Graph, root: str, rules: ScoreRules) -> Scores:
         if root not in self._reached:
-            self._reached[root] = Scores(graph, root, self._rules)
+            self._reached[root] = Scores(graph, root, rules)
         return self._reached[root]
 
-    def _attested(self, kind: str, actor: str) -> bool:
+    def _attested(self, kind: str, actor: str, second: int) -> bool:
         """Whether a member here attests this type of the actor; a Compliance that says no is none."""
-        records = [record for record in self._records.get(kind, ()) if about_node(record) == actor]
-        return any(
-            record.content.get("compliant") is not False
-            for _, record in standing(self._receiver, records, self._second)
-        )
+        records = self._about.get((kind, actor), ())
+        stood = standing(self._receiver, records, second)
+        return any(record.content.get("compliant") is not False for _, record in stood)
 
-    def _released(self, crossing: Crossing) -> AttestationRecord | None:
+    def _released(self, crossing: Crossing, revision: DomainRevision, second: int) -> AttestationRecord | None:
         """The BoundaryCrossing by which a member that may validate attestations lets this statement through."""
-        assert self._revision is not None
-        by_key: dict[str, list[AttestationRecord]] = {}
-        for record in self._records.get(AttestationType.BOUNDARY_CROSSING, ()):
-            if record.subject.get("digest") == crossing.digest and holds(self._receiver, record, self._second):
-                by_key.setdefault(record.holder, []).append(record)
-        for holder, records in sorted(by_key.items()):
-            member = self._revision.members[holder]
+        by_member: dict[str, list[AttestationRecord]] = {}
+        for record in self._releases.get(crossing.digest, ()):
+            if holds(self._receiver, record, second):
+                by_member.setdefault(record.holder, []).append(record)
+        for holder, records in sorted(by_member.items()):
+            member = revision.members[holder]
             if holder == crossing.actor or member.suspended or member.learner:
                 continue
             stood = stand(records).records if member.may(Privilege.VALIDATE_ATTESTATION) else ()

@@ -4,9 +4,11 @@ Only attestations of one domain make its graph: another constitution may list th
 what is signed under it says nothing here.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from typing import Protocol
 
 from quorate.api.attestation import AttestationType
@@ -18,6 +20,8 @@ FULL = 10_000
 """A whole in basis points."""
 NODE_KIND = "MeshNode"
 """`subject.kind` of an attestation about a node; `subject.name` is then its nodeId."""
+Pair = tuple[str, str]
+"""NodeIds of attester and subject."""
 
 
 class Revisions(Protocol):
@@ -44,7 +48,7 @@ class Edge:
 
 
 class Graph:
-    """The edges that hold at one second. Never changed; one more edge makes another graph that shares the rest.
+    """The edges that hold at one second. Never changed; another edge makes another graph that shares the rest.
 
     Attributes:
         out: The edges of each attester by subject, subjects in order; none to the attester itself.
@@ -58,24 +62,35 @@ class Graph:
         self.out: Mapping[str, Mapping[str, Edge]] = {name: _by_subject(items) for name, items in found.items()}
 
     @cached_property
-    def edges(self) -> Mapping[tuple[str, str], Edge]:
+    def edges(self) -> Mapping[Pair, Edge]:
         """(attester, subject) → edge."""
         return {(edge.attester, edge.subject): edge for row in self.out.values() for edge in row.values()}
 
     @cached_property
-    def weights(self) -> Mapping[tuple[str, str], int]:
+    def weights(self) -> Mapping[Pair, int]:
         """(attester, subject) → weight."""
         return {pair: edge.weight for pair, edge in self.edges.items()}
 
-    def with_edge(self, edge: Edge) -> "Graph":
-        """A graph in which this edge is added, or takes the place of the one between the same two."""
+    def changed(self, edges: Mapping[Pair, Edge | None]) -> "Graph":
+        """The graph in which there is this edge, or none, between these two nodes each; itself where there is already.
+
+        Edges to oneself are passed over.
+        """
+        rows: dict[str, dict[str, Edge]] = {}
+        for (attester, subject), edge in edges.items():
+            if attester != subject and self.out.get(attester, _NO_EDGES).get(subject) != edge:
+                row = rows.setdefault(attester, dict(self.out.get(attester, _NO_EDGES)))
+                row.pop(subject, None)
+                row |= {} if edge is None else {subject: edge}
+        if not rows:
+            return self
         made = Graph()
-        if edge.attester == edge.subject:
-            made.out = self.out
-        else:
-            row = self.out.get(edge.attester, {})
-            made.out = {**self.out, edge.attester: _by_subject([*row.values(), edge])}
+        merged = {**self.out, **{name: _by_subject(row.values()) for name, row in rows.items()}}
+        made.out = {name: row for name, row in merged.items() if row} if not all(rows.values()) else merged
         return made
+
+
+_NO_EDGES: Mapping[str, Edge] = {}
 
 
 def _by_subject(edges: Iterable[Edge]) -> Mapping[str, Edge]:
@@ -119,21 +134,33 @@ def _key(history: Revisions, record: AttestationRecord, second: int) -> MemberKe
 
 def standing(
     history: Revisions, records: Iterable[AttestationRecord], second: int
-) -> Iterator[tuple[tuple[str, str], AttestationRecord]]:
+) -> Iterator[tuple[Pair, AttestationRecord]]:
     """((attester, subject), the attestation that stands) among those of one type about nodes, in no order.
 
     Of one key the highest sequence that holds stands; one sequence with two contents voids both. Of several keys of the
     attester the highest sequence stands, of equal ones the lower digest.
     """
-    groups: dict[tuple[str, str], list[AttestationRecord]] = {}
+    for pair, items in _by_pair(records).items():
+        record = _stands(history, items, second)
+        if record is not None:
+            yield pair, record
+
+
+def _by_pair(records: Iterable[AttestationRecord]) -> dict[Pair, list[AttestationRecord]]:
+    """Those about nodes, but for those about the attester itself."""
+    found: dict[Pair, list[AttestationRecord]] = {}
     for record in records:
         subject = about_node(record)
-        if subject is not None and subject != record.holder and holds(history, record, second):
-            groups.setdefault((record.holder, subject), []).append(record)
-    for pair, items in groups.items():
-        candidates = items if len(items) == 1 else stand(items).records
-        if candidates:
-            yield pair, min(candidates, key=lambda item: (-item.sequence, item.digest))
+        if subject is not None and subject != record.holder:
+            found.setdefault((record.holder, subject), []).append(record)
+    return found
+
+
+def _stands(history: Revisions, items: Iterable[AttestationRecord], second: int) -> AttestationRecord | None:
+    """The one of a pair's attestations that stands."""
+    items = [item for item in items if holds(history, item, second)]
+    candidates: Sequence[AttestationRecord] = items if len(items) < 2 else stand(items).records
+    return min(candidates, key=lambda item: (-item.sequence, item.digest), default=None)
 
 
 def _is_weight(record: AttestationRecord) -> bool:
@@ -150,15 +177,49 @@ def trust_graph(history: Revisions, records: Iterable[AttestationRecord], second
         records: Attestations as recorded, in any order; other types than Trust are passed over.
         second: Unix seconds.
     """
-    trust = (record for record in records if record.type == AttestationType.TRUST and _is_weight(record))
-    return Graph(
-        Edge(
-            attester,
-            subject,
-            int(record.content["weightBasisPoints"]),
-            record.digest,
-            record.sequence,
-            record.expires_at,
+    return GraphOverTime(history, records).at(second)
+
+
+class GraphOverTime:
+    """The graph of a domain, at one second after the other.
+
+    From one second to a later one of the same revision only those pairs are looked at about which something was
+    recorded or expired in between, and one graph is held; any other step looks at all of them.
+
+    Args:
+        history: The domain's accepted revisions.
+        records: Attestations as recorded, in any order; other types than Trust are passed over.
+    """
+
+    def __init__(self, history: Revisions, records: Iterable[AttestationRecord]) -> None:
+        self._history = history
+        trust = (record for record in records if record.type == AttestationType.TRUST and _is_weight(record))
+        self._pairs = _by_pair(trust)
+        self._changes = sorted(
+            (second, pair)
+            for pair, items in self._pairs.items()
+            for item in items
+            for second in (item.recorded, item.expires_at)
+            if second is not None
         )
-        for (attester, subject), record in standing(history, trust, second)
-    )
+        self._second: int | None = None
+        self._graph = Graph()
+
+    def at(self, second: int) -> Graph:
+        """The edges that hold at a second; the graph of the call before where no edge is another."""
+        before, self._second = self._second, second
+        if before is None or second < before or self._history.at(second) is not self._history.at(before):
+            found = (self._edge(pair, second) for pair in self._pairs)
+            self._graph = Graph(edge for edge in found if edge is not None)
+        else:
+            known, now = (bisect_right(self._changes, item, key=itemgetter(0)) for item in (before, second))
+            pairs = {pair for _, pair in self._changes[known:now]}
+            self._graph = self._graph.changed({pair: self._edge(pair, second) for pair in pairs})
+        return self._graph
+
+    def _edge(self, pair: Pair, second: int) -> Edge | None:
+        record = _stands(self._history, self._pairs[pair], second)
+        if record is None:
+            return None
+        weight = int(record.content["weightBasisPoints"])
+        return Edge(*pair, weight, record.digest, record.sequence, record.expires_at)

@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.canonical import format_time
-from quorate.trust.boundary import Border, Crossing, Verdict
+from quorate.trust import edges
+from quorate.trust.boundary import KEPT_SECONDS, Border, Crossing, Verdict
 from quorate.trust.domain import DomainHistory
 from tests.unit.trust.domains import NODES, after, changed, first, history, key, member, public
 from tests.unit.trust.vouching import SINCE, about, attested, trusts
@@ -252,4 +253,18 @@ def test_what_was_known_before_is_taken_over_only_where_it_still_holds(
         earlier.judge(VOTE, second)
     grown, fresh = Border(chain, "partner", records, earlier), Border(chain, "partner", records)
     assert [grown.judge(VOTE, second) for second in seconds] == [fresh.judge(VOTE, second) for second in seconds]
-    assert Border(chain, "partner", records[:split], grown).states == {} or split >= len(records)
+    assert Border(chain, "partner", records[:split], grown).verdicts == {} or split >= len(records)
+
+
+def test_many_attestations_cost_what_each_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a thousand seconds each looks at its own attestation, and verdicts of the last ones asked for are kept."""
+    looked: list[int] = []
+    plain = edges.holds
+    monkeypatch.setattr(edges, "holds", lambda *given: looked.append(1) or plain(*given))
+    records = [trusts(0, f"stranger-{number}", at=SINCE + number) for number in range(1000)]
+    border = Border(receiver(asks()), "partner", [*records, trusts(0, FOREIGN, at=SINCE + 600)])
+    passing = [border.judge(VOTE, second).passes for second in border.seconds()]
+    assert passing == [False] * 601 + [True] * 400
+    assert len(looked) <= 3 * len(records)
+    assert len(border.verdicts) == KEPT_SECONDS
+    assert not border.judge(VOTE, SINCE).passes

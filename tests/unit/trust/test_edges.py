@@ -4,9 +4,11 @@ from itertools import permutations
 from random import Random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quorate.canonical import format_time
-from quorate.trust.edges import trust_graph
+from quorate.trust.edges import GraphOverTime, trust_graph
 from tests.unit.trust.domains import NODES, REMOVED, after, first, history, key, member
 from tests.unit.trust.vouching import SINCE, attested, trusts, weights
 
@@ -131,3 +133,26 @@ def test_order_never_matters() -> None:
     shuffled = [trusts(0, node, sequence=number) for number in range(20) for node in (1, 2)]
     Random(3).shuffle(shuffled)
     assert edges(*shuffled) == {(0, 1): 9000, (0, 2): 9000}
+
+
+TIMED = st.tuples(
+    st.sampled_from([0, 1, 2]), st.sampled_from([1, 2, 3]), st.integers(0, 30), st.integers(1, 4), st.integers(1, 3)
+)
+
+
+@given(st.lists(TIMED, max_size=12), st.lists(st.integers(-2, 50), max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_from_second_to_second_the_graph_is_the_one_made_anew(
+    given_: list[tuple[int, ...]], seconds: list[int]
+) -> None:
+    """Forwards or backwards, through expiries, equivocation and a removed key: the same edges as without a past."""
+    revised = after(first(), "ann", "bob", members=[member(0, keys=[key("new")]), member(1), member(2)])
+    chain = history(first(), revised, seconds=[100, SINCE + 25])
+    records = [
+        trusts(by, node, weight, at=SINCE + at, sequence=sequence, expires=SINCE + at + 9 * sequence)
+        for by, node, at, weight, sequence in given_
+        if by != node
+    ]
+    graphs = GraphOverTime(chain, records)
+    for second in seconds:
+        assert graphs.at(SINCE + second).out == trust_graph(chain, records, SINCE + second).out

@@ -140,7 +140,7 @@ def test_another_edge_never_lowers_a_score(edges, rules, a, b, weight) -> None:
     before = graph(*edges)
     if (a, b) in before.edges:
         return
-    after = before.with_edge(edge(a, b, weight))
+    after = before.changed({(a, b): edge(a, b, weight)})
     assert isinstance(after, Graph)
     old, new = Scores(before, "a", rules), Scores(after, "a", rules)
     assert all(new.of(target) >= old.of(target) for target in NAMES)
