@@ -35,6 +35,9 @@ def _at(*path: str) -> Index:
     return values
 
 
+_PROPOSAL = _at("spec", "proposal", "digest")
+
+
 def _open_on(obj: Obj) -> Iterable[str]:
     """What an open proposal changes."""
     shown = (obj.get("status") or {}).get("phase") in OPEN_PHASES
@@ -49,6 +52,24 @@ def _rivals(obj: Obj) -> list[str]:
 def _unwarned(obj: Obj) -> Iterable[str]:
     """What an open proposal changes whose warning has room for another rival."""
     return _open_on(obj) if len(_rivals(obj)) < MAX_RIVALS else ()
+
+
+def _uncounted(obj: Obj) -> Iterable[str]:
+    """The proposal of a vote of which it was not said yet whether it counts."""
+    conditions = (obj.get("status") or {}).get("conditions") or ()
+    return () if any(item["type"] == "Counted" for item in conditions) else _PROPOSAL(obj)
+
+
+def _proposed(obj: Obj) -> Iterable[str]:
+    """Who proposed an open proposal, where, of which type."""
+    spec = obj["spec"]
+    shown = (obj.get("status") or {}).get("phase") in OPEN_PHASES
+    return (proposed_by(spec),) if shown else ()
+
+
+def proposed_by(spec: Mapping[str, Any]) -> str:
+    """The value of index `proposed`."""
+    return f"{spec['trustDomain']}/{spec['proposer']}/{spec['type']}"
 
 
 def _awaits(obj: Obj) -> Iterable[str]:
@@ -73,6 +94,7 @@ INDEXES: Mapping[str, Mapping[str, Index]] = {
         "target": _at("spec", "target", "name"),
         "open": _open_on,
         "unwarned": _unwarned,
+        "proposed": _proposed,
         "rival": _rivals,
     },
     "PolicyConflict": {
@@ -81,7 +103,12 @@ INDEXES: Mapping[str, Mapping[str, Index]] = {
         "awaits": _awaits,
         "waits": _waits,
     },
-    "Vote": {"proposal": _at("spec", "proposal", "digest"), "voter": _at("spec", "voter")},
+    "Vote": {
+        "proposal": _PROPOSAL,
+        "uncounted": _uncounted,
+        "signature": _at("spec", "signature"),
+        "voter": _at("spec", "voter"),
+    },
     "Attestation": {
         "domain": _at("spec", "domain"),
         "attester": _at("spec", "attester"),

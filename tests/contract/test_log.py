@@ -89,6 +89,26 @@ async def test_appended_entries_are_found_and_verify(store: Store) -> None:
     assert await verdict(store) is Verdict.UNANCHORED
 
 
+async def test_what_is_about_a_name_is_read_on_from_a_known_entry(store: Store) -> None:
+    """Of the known entry's chain it and what came after, of other chains everything, of an unknown name nothing."""
+    digest, other = digest_of_bytes(b"one"), digest_of_bytes(b"two")
+    own = await store.log.append(CHAIN, [draft(digest), *(draft(f"vote {n}", about=[digest]) for n in range(3))])
+    above = await store.log.append(f"{CHAIN}x", [draft("above", about=[digest, other])])
+    below = await store.log.append(CHAIN[:-1], [draft("below", about=[digest, other])])
+    last = own[2]
+    found = await store.log.since({digest: last, other: None, "none": None, own[1].subject_key: own[1]})
+    ids = {name: [item.entry_id for item in items] for name, items in found.items()}
+    elsewhere = [item.entry_id for item in (*below, *above)]
+    assert ids == {
+        digest: [elsewhere[0], own[2].entry_id, own[3].entry_id, elsewhere[1]],
+        other: elsewhere,
+        "none": [],
+        own[1].subject_key: [own[1].entry_id],
+    }
+    everything = (await store.log.since({digest: None}))[digest]
+    assert [item.record for item in everything] == [item.record for item in await store.log.about(digest)]
+
+
 async def test_an_append_is_all_or_nothing(store: Store) -> None:
     """If any id is recorded nothing is written and the recorded ones come back as existing."""
     one = (await store.log.append(CHAIN, [draft("a")]))[0]

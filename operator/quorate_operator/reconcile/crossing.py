@@ -40,11 +40,15 @@ def attestation_topic(kind: str, chain: str) -> str:
 
 async def asked_about(context: Context, constitution: Constitution) -> tuple[Recorded, ...]:
     """Entries of the attestations that decide what may cross into a domain; none while it asks for nothing."""
-    kinds = sorted(asked_kinds(constitution.history))
     found: list[Recorded] = []
-    for kind in kinds:
-        found += await context.log.about(attestation_topic(kind, constitution.chain))
+    for topic in asked_topics(constitution):
+        found += await context.log.about(topic)
     return tuple(found)
+
+
+def asked_topics(constitution: Constitution) -> list[str]:
+    """Under which digests they are found."""
+    return [attestation_topic(kind, constitution.chain) for kind in sorted(asked_kinds(constitution.history))]
 
 
 class AskedRecords:

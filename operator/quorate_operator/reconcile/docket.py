@@ -1,17 +1,18 @@
 """A proposal revision as the log records it: what votes, tally, decision and execution are made from.
 
 Never from live specs: an entry that was recorded stands, whatever happened to the objects since (trust.md, Entries).
-Ballots keep the verdicts on their signatures, so they are cached by entry id: an entry never changes.
+Ballots keep the verdicts on their signatures, and go from docket to docket (`dockets`): an entry never changes.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from quorate.api.attestation import AttestationType
 from quorate.api.conditions import Reason
-from quorate.canonical import digest_of, parse_json, parse_time
+from quorate.canonical import digest_of, parse_time
 from quorate.conflicts.document import ConflictEvent
 from quorate.conflicts.effect import Held, held_conflicts, resumed
 from quorate.identity.statements import Statement
@@ -21,13 +22,11 @@ from quorate.proposals.case import Kept
 from quorate.proposals.decision import Case, Progress, decide
 from quorate.proposals.delegation import DelegationRecord
 from quorate.proposals.lifecycle import EventType, Life, Step, Timing, derive
-from quorate.proposals.votes import Ballot
+from quorate.proposals.votes import Ballot, Question
 from quorate.trust.boundary import Border
 from quorate.trust.domain import DomainHistory
-from quorate_operator.errors import Stalled
-from quorate_operator.reconcile.crossing import AskedRecords, asked_about, attestation_topic
-from quorate_operator.reconcile.domains import Constitution, Domains
-from quorate_operator.reconcile.protocol import Context
+from quorate_operator.reconcile.crossing import AskedRecords, attestation_topic
+from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.store.ports import Recorded
 
 VOTE_ACCEPTED = "governance.vote.accepted"
@@ -69,8 +68,14 @@ class Docket:
     """What boundaries said so far, taken over from docket to docket."""
     kept: Kept = field(default_factory=Kept)
     """How far the votes were counted, likewise."""
-    ballots: Mapping[str, Ballot] = field(default_factory=dict)
-    """Votes by the id of their entry, refused ones too: the tally gives each its reason again."""
+    questions: dict[str, Question] = field(default_factory=dict)
+    """What each domain's members were asked, likewise."""
+    delegated: dict[UUID, DelegationRecord] = field(default_factory=dict)
+    """Delegations by the id of their entry, with the verdicts on their signatures; likewise."""
+    votes: tuple[tuple[Recorded, Ballot], ...] = ()
+    """Of `entries` the votes, refused ones too: the tally gives each its reason again."""
+    others: tuple[Recorded, ...] = ()
+    """Of `entries` all else, which are few."""
 
     made: dict[str, tuple[Any, bytes]] = field(default_factory=dict)
     """Documents made from the log, by kind, each with what it was made for: they never change."""
@@ -79,6 +84,11 @@ class Docket:
     def fields(self) -> Mapping[str, Any]:
         """The signed fields."""
         return self.statement.fields
+
+    @property
+    def related(self) -> tuple[Any, ...]:
+        """What is recorded elsewhere and decides with it."""
+        return self.constitutions, self.delegations, self.attestations
 
     @property
     def constitution(self) -> Constitution:
@@ -93,7 +103,7 @@ class Docket:
     @cached_property
     def steps(self) -> tuple[Recorded, ...]:
         """The entries whose subject is this revision."""
-        return tuple(item for item in self.entries if item.subject_key == self.digest and item.event_type in _STEPS)
+        return tuple(item for item in self.others if item.subject_key == self.digest and item.event_type in _STEPS)
 
     @property
     def head(self) -> Recorded:
@@ -107,13 +117,12 @@ class Docket:
     @cached_property
     def acts(self) -> tuple[ActRecord, ...]:
         """Accepted acts, recorded at the second of their entry."""
-        return tuple(_act(item) for item in self.entries if item.event_type == ACT_ACCEPTED)
+        return tuple(_act(item) for item in self.others if item.event_type == ACT_ACCEPTED)
 
     @cached_property
     def accepted_ballots(self) -> frozenset[Ballot]:
         """The votes that the log took; a refused copy of one, forged say, is another ballot."""
-        ids = (str(item.entry_id) for item in self.entries if item.event_type == VOTE_ACCEPTED)
-        return frozenset(self.ballots[entry_id] for entry_id in ids)
+        return frozenset(ballot for item, ballot in self.votes if item.event_type == VOTE_ACCEPTED)
 
     def recorded_subjects(self) -> set[str]:
         """Subject keys of everything that was recorded about this revision."""
@@ -143,31 +152,20 @@ class Docket:
 
         The order between two chains is that of the entries' times.
         """
-        if decided is None:
-            return tuple(entries)
-        return tuple(
-            item
-            for item in entries
-            if (
-                item.sequence < decided.sequence
-                if item.chain_id == decided.chain_id
-                else item.timestamp <= decided.timestamp
-            )
-        )
+        return tuple(entries) if decided is None else tuple(item for item in entries if _is_before(decided, item))
 
     @cached_property
     def case(self) -> Case:
         """What the decision is a function of; once it is recorded, only what it was recorded on."""
         executed, superseded = self.step(EventType.EXECUTED), self.step(EventType.SUPERSEDED)
         decided = self.final_decision
-        votes = self.before(decided, self.entries)
         delegations = self.before(decided, self.delegations)
         return Case(
             self.statement,
             self.opened,
             self.histories,
-            tuple(self.ballots[str(item.entry_id)] for item in votes if str(item.entry_id) in self.ballots),
-            tuple(_delegation(item) for item in delegations if item.event_type == ATTESTED),
+            tuple(ballot for item, ballot in self.votes if decided is None or _is_before(decided, item)),
+            tuple(self._delegation(item) for item in delegations if item.event_type == ATTESTED),
             self.acts,
             executed=None if executed is None else executed.timestamp // 1_000_000,
             superseded=None if superseded is None else superseded.timestamp // 1_000_000,
@@ -175,6 +173,28 @@ class Docket:
             borders=self.borders,
             kept=self.kept,
         )
+
+    def question(self, name: str) -> Question:
+        """What the members of a domain were asked; where that does not vote, those of trustDomain."""
+        domain = name if name in self.histories else str(self.fields["domain"])
+        history, border = self.histories[domain], self.case.border(domain)
+        held = self.questions.get(domain)
+        if held is None or held.history is not history or held.border is not border:
+            held = self.questions[domain] = Question(
+                digest=self.digest,
+                revision=int(self.fields["revision"]),
+                type=str(self.fields["type"]),
+                domain=domain,
+                history=history,
+                opened=self.opened,
+                border=border,
+            )
+        return held
+
+    def _delegation(self, entry: Recorded) -> DelegationRecord:
+        if entry.entry_id not in self.delegated:
+            self.delegated[entry.entry_id] = _delegation(entry)
+        return self.delegated[entry.entry_id]
 
     def asked(self, decided: Recorded | None) -> tuple[Recorded, ...]:
         """The accepted ones of `attestations` that a decision was taken on."""
@@ -218,7 +238,7 @@ class Docket:
 
     def opening_of(self, conflict: str) -> Mapping[str, Any]:
         """What the entry that opened one of its conflicts says."""
-        events = (item for item in self.entries if item.event_type == ConflictEvent.OPENED)
+        events = (item for item in self.others if item.event_type == ConflictEvent.OPENED)
         return next(item.detail for item in events if item.subject_key == conflict)
 
     @cached_property
@@ -228,8 +248,14 @@ class Docket:
         What comes later is no part of its evidence: that never changes after the execution.
         """
         ended = next((item.sequence for item in self.steps if _ends(item)), None)
-        found = (item for item in self.entries if item.event_type.startswith("governance.conflict."))
+        found = (item for item in self.others if item.event_type.startswith("governance.conflict."))
         return held_conflicts(item.content for item in found if ended is None or item.sequence < ended)
+
+
+def _is_before(decided: Recorded, entry: Recorded) -> bool:
+    if entry.chain_id == decided.chain_id:
+        return entry.sequence < decided.sequence
+    return entry.timestamp <= decided.timestamp
 
 
 def _ends(step: Recorded) -> bool:
@@ -259,82 +285,3 @@ def is_ballot(entry: Recorded) -> bool:
     if entry.event_type == VOTE_REFUSED:
         return bool(entry.detail["reason"] != Reason.INVALID)
     return entry.event_type == VOTE_ACCEPTED
-
-
-class Dockets:
-    """Dockets by proposal digest: one query each, statements and ballots cached."""
-
-    def __init__(self, domains: Domains) -> None:
-        self._domains = domains
-        self._statements: dict[str, Statement] = {}
-        self._ballots: dict[str, Ballot] = {}
-        self._records = AskedRecords()
-        self._cache: dict[str, tuple[tuple[Any, ...], Docket]] = {}
-
-    async def get(self, context: Context, digest: str) -> Docket | None:
-        """The docket of a digest that was opened; None if it was not."""
-        entries = await context.log.about(digest)
-        opening = next(
-            (item for item in entries if item.event_type == EventType.OPENED and item.subject_key == digest), None
-        )
-        if opening is None:
-            return None
-        statement = await self._statement(context, digest)
-        names = {str(statement.fields["domain"]), *(statement.fields.get("domains") or ())}
-        constitutions = await self._domains.get(context, names)
-        if names - constitutions.keys():
-            missing = ", ".join(sorted(names - constitutions.keys()))
-            raise Stalled(Reason.PIN_MISMATCH, f"the log's revisions of {missing} contradict the operator's --pin")
-        chains = sorted(item.chain for item in constitutions.values())
-        delegations = [item for chain in chains for item in await context.log.about(delegation_topic(chain))]
-        own = constitutions[str(statement.fields["domain"])]
-        attestations = await asked_about(context, own) if len(names) > 1 else ()
-        heads = sorted(item.head.entry_id for item in constitutions.values())
-        stamp = (len(entries), entries[-1].entry_id, len(delegations), len(attestations), *heads)
-        cached = self._cache.get(digest)
-        if cached is not None:
-            if cached[0] == stamp:
-                return cached[1]
-            known = {item.entry_id: item for item in cached[1].entries}  # decoded already
-            entries = [known.get(item.entry_id, item) for item in entries]
-        docket = Docket(
-            digest,
-            statement,
-            opening,
-            tuple(entries),
-            constitutions,
-            tuple(delegations),
-            attestations,
-            self._records,
-            {} if cached is None else cached[1].borders,
-            Kept() if cached is None else cached[1].kept,
-            self._of(entries),
-        )
-        self._cache[digest] = (stamp, docket)
-        return docket
-
-    async def current(self, context: Context, namespace: str, name: str) -> Docket | None:
-        """The newest revision that was opened under a name; None if none was."""
-        openings = [
-            item for item in await context.log.about(name_topic(namespace, name)) if item.event_type == EventType.OPENED
-        ]
-        return await self.get(context, openings[-1].subject_key) if openings else None
-
-    async def _statement(self, context: Context, digest: str) -> Statement:
-        if digest not in self._statements:
-            content = await context.content.get([digest])
-            if digest not in content:
-                raise Stalled(Reason.LOG_BEHIND, f"the statement {digest} of an opened proposal is not in the database")
-            self._statements[digest] = Statement("proposal", parse_json(content[digest]))
-        return self._statements[digest]
-
-    def _of(self, entries: Sequence[Recorded]) -> dict[str, Ballot]:
-        found = {}
-        for entry in filter(is_ballot, entries):
-            key = str(entry.entry_id)
-            if key not in self._ballots:
-                statement = Statement("vote", entry.detail["statement"])
-                recorded = parse_time(entry.detail["recordedAt"])
-                self._ballots[key] = Ballot(statement, entry.detail["signature"], recorded)
-            found[key] = self._ballots[key]
-        return found

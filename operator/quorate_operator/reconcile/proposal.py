@@ -4,8 +4,8 @@ One step at a time: a plan that records entries asks to be looked at again, and 
 recorded. So a crash between any two steps, or a second leader, changes nothing.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from quorate.api.conditions import Reason
@@ -20,7 +20,8 @@ from quorate_operator.reconcile import proposal_opening as opening
 from quorate_operator.reconcile.behind import LastEntries
 from quorate_operator.reconcile.conflict_docket import Conflicts
 from quorate_operator.reconcile.contract import GENESIS
-from quorate_operator.reconcile.docket import Docket, Dockets
+from quorate_operator.reconcile.docket import Docket
+from quorate_operator.reconcile.dockets import Dockets
 from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.proposal_conflicts import contest, gather_contested
 from quorate_operator.reconcile.proposal_evidence import gather_evidence
@@ -30,6 +31,64 @@ from quorate_operator.reconcile.proposal_status import outdated_votes, shown, un
 from quorate_operator.reconcile.protocol import Context, Plan, Relation
 from quorate_operator.store.ports import Recorded
 from quorate_operator.view import View
+
+
+@dataclass(frozen=True)
+class _Held:
+    """A contract as the cluster and the log hold it."""
+
+    obj: Obj
+    head: Recorded | None
+    content: Mapping[str, bytes]
+
+    def judged(self, constitutions: Mapping[str, Constitution]) -> Contract:
+        """With the bytes in force."""
+        changed = self.head is not None and self.head.event_type != GENESIS
+        data = self.content.get(self.head.detail["digest"]) if changed and self.head is not None else None
+        return Contract.of(self.obj, constitutions.get(self.obj["spec"]["trustDomain"]), self.head, data)
+
+
+def _domains(obj: Obj) -> set[str]:
+    return {obj["spec"]["trustDomain"], *(obj["spec"].get("domains") or ())}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A proposal with what is known before its contract is looked at."""
+
+    obj: Obj
+    docket: Docket | None
+    constitutions: Mapping[str, Constitution]
+    live: Statement | None
+
+    @classmethod
+    def of(cls, obj: Obj, docket: Docket | None, found: Mapping[str, Constitution]) -> "_Case":
+        constitutions = {name: found[name] for name in _domains(obj) if name in found}
+        own = constitutions.get(obj["spec"]["trustDomain"])
+        return cls(obj, docket, constitutions, None if own is None else opening.live_statement(own.latest, obj))
+
+    @property
+    def amends(self) -> bool:
+        return self.docket is not None and self.live is not None and self.live.digest != self.docket.digest
+
+    @property
+    def subjects(self) -> list[str]:
+        """Of the live statement, and of a refusal of this edit of the object; none where that is what was opened."""
+        if self.docket is not None and not self.amends:
+            return []
+        return [*([] if self.live is None else [self.live.digest]), opening.refusal_subject(self.obj)]
+
+    @property
+    def contracts(self) -> set[str]:
+        """Names of the contracts that the live spec and the opened revision are on."""
+        fields = [self.obj["spec"], *([] if self.docket is None else [self.docket.fields])]
+        return {item["target"]["name"] for item in fields if item["target"]["kind"] == "DynamicContract"}
+
+    def contract(self, held: Mapping[str, _Held], fields: Mapping[str, Any]) -> Contract | None:
+        """What these signed fields are on; None: no such object."""
+        target = fields["target"]
+        found = held.get(target["name"]) if target["kind"] == "DynamicContract" else None
+        return None if found is None else found.judged(self.constitutions)
 
 
 class GovernanceProposals:
@@ -62,34 +121,33 @@ class GovernanceProposals:
         return [*view.by("GovernanceProposal", "domain", name), *view.by("GovernanceProposal", "domains", name)]
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
-        """Two or three queries a proposal: few are open at a time, and each is decided on its own."""
-        found = {}
-        for key in keys:
-            obj = context.view.get(key)
-            if obj is not None:
-                found[key] = await self._one(key, obj, context)
-        return found
+        """A few queries for all; more for each that is about to be decided, was decided, or contradicts another."""
+        objects = {key: obj for key in keys if (obj := context.view.get(key)) is not None}
+        dockets = await self._dockets.current(context, [(key.namespace, key.name) for key in objects])
+        names = {name for obj in objects.values() for name in _domains(obj)}
+        constitutions = await self._domains.get(context, names) if names else {}
+        cases = {
+            key: _Case.of(obj, dockets.get((key.namespace, key.name)), constitutions) for key, obj in objects.items()
+        }
+        held = await self._held(context, {name for case in cases.values() for name in case.contracts})
+        subjects = sorted({name for case in cases.values() for name in case.subjects})
+        heads = await context.log.heads(subjects) if subjects else {}
+        return {key: await self._one(case, held, heads, context) for key, case in cases.items()}
 
-    async def _one(self, key: Key, obj: Obj, context: Context) -> Gathered:
-        spec = obj["spec"]
-        names = {spec["trustDomain"], *(spec.get("domains") or ())}
-        docket = await self._dockets.current(context, key.namespace, key.name)
-        constitutions = await self._domains.get(context, names)
-        live = None
-        if spec["trustDomain"] in constitutions:
-            live = opening.live_statement(constitutions[spec["trustDomain"]].latest, obj)
-        fields = spec if docket is None else docket.fields
-        amends = docket is not None and live is not None and live.digest != docket.digest
+    async def _one(
+        self, case: "_Case", held: Mapping[str, "_Held"], heads: Mapping[str, Recorded], context: Context
+    ) -> Gathered:
+        obj, docket = case.obj, case.docket
         gathered = Gathered(
             obj=obj,
             at=int(context.clock()),
             node_id=context.config.node_id,
-            constitutions=constitutions,
-            live=live,
+            constitutions=case.constitutions,
+            live=case.live,
             docket=docket,
-            live_heads=await self._heads(obj, live, context) if docket is None or amends else {},
-            contract=await self._contract(context, constitutions, fields),
-            live_contract=await self._contract(context, constitutions, spec) if amends else None,
+            live_heads={name: heads[name] for name in case.subjects if name in heads},
+            contract=case.contract(held, obj["spec"] if docket is None else docket.fields),
+            live_contract=case.contract(held, obj["spec"]) if case.amends else None,
             rivals=opening.rivals(obj, context.view),
             open_by_proposer=opening.open_by_proposer(obj, context.view),
             lead=context.config.webhook_lead_seconds,
@@ -117,29 +175,17 @@ class GovernanceProposals:
         decided = docket.progress(gathered.at).decision
         return () if decided is None else decision.unrecorded(docket, listed, decided.at)
 
-    @staticmethod
-    async def _heads(obj: Obj, live: Statement | None, context: Context) -> Mapping[str, Recorded]:
-        """Last entries of the live statement, and of a refusal of this edit of the object."""
-        statement = [] if live is None else [live.digest]
-        return await context.log.heads([*statement, opening.refusal_subject(obj)])
-
-    async def _contract(
-        self, context: Context, constitutions: Mapping[str, Constitution], fields: Mapping[str, Any]
-    ) -> Contract | None:
-        """What a proposal is on: the object, its last entry, and the content in force; None: no such object."""
-        target = fields["target"]
-        if target["kind"] != "DynamicContract":
-            return None
-        obj = context.view.get(Key("DynamicContract", "", target["name"]))
-        if obj is None:
-            return None
-        await self._entries.check(context.log, obj)
-        contract_id = str(obj["spec"]["genesis"]["contractId"])
-        head = (await context.log.heads([contract_id])).get(contract_id)
-        data = None
-        if head is not None and head.event_type != GENESIS:
-            data = (await context.content.get([head.detail["digest"]])).get(head.detail["digest"])
-        return Contract.of(obj, constitutions.get(obj["spec"]["trustDomain"]), head, data)
+    async def _held(self, context: Context, names: Collection[str]) -> dict[str, "_Held"]:
+        """Contracts by name: the object, its last entry, and the bytes in force where they are not the genesis."""
+        found = ((name, context.view.get(Key("DynamicContract", "", name))) for name in sorted(names))
+        objects = {name: obj for name, obj in found if obj is not None}
+        for obj in objects.values():
+            await self._entries.check(context.log, obj)
+        ids = {name: str(obj["spec"]["genesis"]["contractId"]) for name, obj in objects.items()}
+        heads = await context.log.heads(sorted(set(ids.values()))) if ids else {}
+        changed = {head.detail["digest"] for head in heads.values() if head.event_type != GENESIS}
+        content = await context.content.get(sorted(changed)) if changed else {}
+        return {name: _Held(obj, heads.get(ids[name]), content) for name, obj in objects.items()}
 
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """The next step of the proposal's life, or its status."""

@@ -14,7 +14,8 @@ from quorate_operator.kube.resources import Key, Obj, key_of
 from quorate_operator.reconcile.conflict_opening import OpeningOf, first_seats, manifest, pods_governed, vacant
 from quorate_operator.reconcile.contract_overlay import overlay_on, own_privileges
 from quorate_operator.reconcile.contract_past import read_past
-from quorate_operator.reconcile.docket import Docket, Dockets
+from quorate_operator.reconcile.docket import Docket
+from quorate_operator.reconcile.dockets import Dockets
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.proposal_execution import is_stopped
 from quorate_operator.reconcile.proposal_gathered import Contested, Gathered

@@ -58,13 +58,14 @@ def _acts(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def record_acts(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     """Record endorsements, stops and the withdrawal that the log does not hold yet; None if there is nothing new."""
-    if docket.life.final:
+    acts = _acts(gathered.obj["spec"])
+    if not acts or docket.life.final:
         return None
     known = docket.recorded_subjects()
     latest = docket.constitution.latest
     entries: dict[str, Draft] = {}
     events = []
-    for act in _acts(gathered.obj["spec"]):
+    for act in acts:
         statement = act_statement(latest.mesh_id, latest.name, act)
         refused_key = _refused_key(docket, act)
         if statement.digest in known or refused_key in known:

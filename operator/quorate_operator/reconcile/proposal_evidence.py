@@ -19,10 +19,9 @@ from quorate_operator.reconcile.docket import (
     ATTESTED,
     NOT_ATTESTED,
     Docket,
-    Dockets,
-    is_ballot,
     signed,
 )
+from quorate_operator.reconcile.dockets import Dockets
 from quorate_operator.reconcile.domains import Constitution
 from quorate_operator.reconcile.projection import is_held, project
 from quorate_operator.reconcile.proposal_gathered import Gathered
@@ -93,7 +92,7 @@ def bundle(
     """
     executed = docket.step(EventType.EXECUTED)
     ratified = entry["payload"]["detail"]["outcome"] in (Reason.RATIFIED, Reason.REVERSED)
-    entries, delegations = docket.before(decided, docket.entries), docket.before(decided, docket.delegations)
+    others, delegations = docket.before(decided, docket.others), docket.before(decided, docket.delegations)
     document = build(
         mesh_id=str(docket.fields["meshId"]),
         domain=str(docket.fields["domain"]),
@@ -102,8 +101,8 @@ def bundle(
         proposal=docket.statement,
         signature=docket.opening.detail["signature"],
         opening=docket.opening.content,
-        acts=[signed(item, "act") for item in entries if item.event_type in (ACT_ACCEPTED, ACT_REFUSED)],
-        votes=[signed(item, "vote") for item in entries if is_ballot(item)],
+        acts=[signed(item, "act") for item in others if item.event_type in (ACT_ACCEPTED, ACT_REFUSED)],
+        votes=[signed(item, "vote") for item in docket.before(decided, [entry for entry, _ in docket.votes])],
         delegations=[
             signed(item, "attestation") for item in delegations if item.event_type in (ATTESTED, NOT_ATTESTED)
         ],

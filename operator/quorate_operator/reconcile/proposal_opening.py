@@ -26,7 +26,7 @@ from quorate_operator.reconcile.proposal_gathered import Gathered
 from quorate_operator.reconcile.proposal_status import unopened
 from quorate_operator.reconcile.protocol import Note, Plan
 from quorate_operator.store.ports import Recorded
-from quorate_operator.view import MAX_RIVALS, OPEN_PHASES, View
+from quorate_operator.view import MAX_RIVALS, OPEN_PHASES, View, proposed_by
 
 MAX_OPEN = 10
 RETRY_SECONDS = 5
@@ -71,15 +71,8 @@ def _same_target(one: Obj, other: Obj) -> bool:
 
 def open_by_proposer(obj: Obj, view: View) -> int:
     """How many other proposals of this proposer and type are open in the domain."""
-    spec = obj["spec"]
-    others = (view.get(key) for key in view.by("GovernanceProposal", "domain", spec["trustDomain"]))
-    return sum(
-        other is not None
-        and other["metadata"]["uid"] != obj["metadata"]["uid"]
-        and is_open(other)
-        and (other["spec"]["proposer"], other["spec"]["type"]) == (spec["proposer"], spec["type"])
-        for other in others
-    )
+    own = key_of(obj)
+    return sum(key != own for key in view.each("GovernanceProposal", "proposed", proposed_by(obj["spec"])))
 
 
 def open_proposal(gathered: Gathered, now: int) -> Plan:

@@ -11,7 +11,7 @@ from quorate_operator.reconcile.conflict_docket import Conflicts
 from quorate_operator.reconcile.conflict_vote import AllVotes
 from quorate_operator.reconcile.contract import DynamicContracts
 from quorate_operator.reconcile.contract_holders import Holdings
-from quorate_operator.reconcile.docket import Dockets
+from quorate_operator.reconcile.dockets import Dockets
 from quorate_operator.reconcile.domains import Domains
 from quorate_operator.reconcile.mesh_node import MeshNodes
 from quorate_operator.reconcile.not_built import NotBuilt

@@ -15,7 +15,7 @@ from quorate.trust.heartbeat import CHALLENGE_SECONDS, Challenge, next_challenge
 from quorate.trust.revisions import Authority, Verdict, check_revision
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
-from quorate_operator.reconcile.docket import Dockets
+from quorate_operator.reconcile.dockets import Dockets
 from quorate_operator.reconcile.domains import ACCEPTED, FORKED, Constitution, Domains
 from quorate_operator.reconcile.projection import content_name, project
 from quorate_operator.reconcile.protocol import Command, Context, Note, Plan, Relation

@@ -19,7 +19,8 @@ from quorate.proposals.votes import Ballot, judge_vote, vote_key
 from quorate_operator.kube.conditions import status_with
 from quorate_operator.kube.resources import Key, Obj
 from quorate_operator.reconcile.crossing import crossing_condition, crossing_subject
-from quorate_operator.reconcile.docket import VOTE_ACCEPTED, VOTE_REFUSED, Docket, Dockets
+from quorate_operator.reconcile.docket import VOTE_ACCEPTED, VOTE_REFUSED, Docket
+from quorate_operator.reconcile.dockets import Dockets
 from quorate_operator.reconcile.protocol import Context, Note, Plan, Relation
 from quorate_operator.reconcile.vote_crossing import question_of, record_crossing, standing_verdict
 from quorate_operator.store.ports import Recorded
@@ -70,6 +71,8 @@ class Gathered:
     at: int
     earlier: Key | None = None
     crossed: Recorded | None = None
+    ballot: Ballot | None = None
+    """What is signed, where `docket` is there."""
 
 
 class Votes:
@@ -82,60 +85,46 @@ class Votes:
         self.relations: Mapping[str, Relation] = {"GovernanceProposal": _waiting_votes}
 
     async def gather(self, keys: Sequence[Key], context: Context) -> dict[Key, Gathered]:
-        """Per proposal one query, whatever the number of its votes."""
+        """A few queries, whatever the number of proposals and of their votes."""
         objects = {key: obj for key in keys if (obj := context.view.get(key)) is not None}
-        by_digest: dict[str, Docket | None] = {}
-        by_name: dict[tuple[str, str], Docket | None] = {}
-        for obj in objects.values():
-            proposal = obj["spec"]["proposal"]
-            if proposal["digest"] not in by_digest:
-                by_digest[proposal["digest"]] = await self._dockets.get(context, proposal["digest"])
-            name = (proposal["namespace"], proposal["name"])
-            if by_digest[proposal["digest"]] is None and name not in by_name:
-                by_name[name] = await self._dockets.current(context, *name)
+        dockets = await self._dockets.of(context, {obj["spec"]["proposal"]["digest"] for obj in objects.values()})
+        unknown = {_named(obj) for obj in objects.values() if obj["spec"]["proposal"]["digest"] not in dockets}
+        named = await self._dockets.current(context, unknown) if unknown else {}
+        ballots = {
+            key: _ballot(obj, docket)
+            for key, obj in objects.items()
+            if (docket := dockets.get(obj["spec"]["proposal"]["digest"])) is not None
+        }
         at = int(context.clock())
         subjects = {
-            key: self._subjects(obj, by_digest[obj["spec"]["proposal"]["digest"]]) for key, obj in objects.items()
+            key: _subjects(obj, dockets.get(obj["spec"]["proposal"]["digest"]), ballots.get(key))
+            for key, obj in objects.items()
         }
         heads = await context.log.heads(sorted({name for names in subjects.values() for name in names if name}))
-        unrecorded = {
-            obj["spec"]["proposal"]["digest"] for key, obj in objects.items() if subjects[key][0] not in heads
-        }
-        oldest = _oldest(unrecorded, context.view)
         return {
             key: Gathered(
                 obj,
-                by_digest[obj["spec"]["proposal"]["digest"]],
-                by_name.get((obj["spec"]["proposal"]["namespace"], obj["spec"]["proposal"]["name"])),
+                dockets.get(obj["spec"]["proposal"]["digest"]),
+                named.get(_named(obj)),
                 context.config.node_id,
                 heads.get(subjects[key][0]),
                 heads.get(subjects[key][1]),
                 at,
-                _earlier(key, obj, oldest, context.view),
+                None if subjects[key][0] in heads else _earlier(key, obj, context.view),
                 heads.get(subjects[key][2]),
+                ballots.get(key),
             )
             for key, obj in objects.items()
         }
 
-    @staticmethod
-    def _subjects(obj: Obj, docket: Docket | None) -> tuple[str, str, str]:
-        """Of the vote, of this object if it is refused, and of the vote's crossing."""
-        refused = unsigned_subject(obj["metadata"]["uid"])
-        if docket is None:
-            return "", refused, ""
-        ballot = _ballot(obj, docket)
-        crosses = docket.case.border(question_of(docket, ballot).domain) is not None
-        return ballot.digest, refused, crossing_subject(docket.constitution.chain, ballot.digest) if crosses else ""
-
     def decide(self, gathered: Gathered, now: int) -> Plan:
         """Record the vote, or say how it counts."""
-        docket = gathered.docket
-        if docket is None:
+        docket, ballot = gathered.docket, gathered.ballot
+        if docket is None or ballot is None:
             return _unknown(gathered, now)
         if docket.constitution.latest.home_hub != gathered.node_id:
             message = f"{docket.constitution.latest.home_hub} decides for this domain"
             return _plain(gathered.obj, Reason.NOT_HOME_HUB, message, now)
-        ballot = _ballot(gathered.obj, docket)
         if gathered.recorded is not None and _is_same(gathered.recorded, docket, ballot):
             return _shown(gathered, docket, ballot, gathered.recorded, now)
         if gathered.refused is not None:
@@ -146,32 +135,32 @@ class Votes:
         return _record(gathered, docket, ballot, now)
 
 
-def _oldest(digests: set[str], view: View) -> dict[str, Key]:
-    """Signature → the oldest Vote that bears it: the same statement twice is one vote with the earlier time.
+def _named(obj: Obj) -> tuple[str, str]:
+    proposal = obj["spec"]["proposal"]
+    return proposal["namespace"], proposal["name"]
 
-    After an outage both may be new; recorded in order of name, a copy made after the deadline would take the place of
-    the vote that was cast in time.
+
+def _subjects(obj: Obj, docket: Docket | None, ballot: Ballot | None) -> tuple[str, str, str]:
+    """Of the vote, of this object if it is refused, and of the vote's crossing."""
+    refused = unsigned_subject(obj["metadata"]["uid"])
+    if docket is None or ballot is None:
+        return "", refused, ""
+    crosses = question_of(docket, ballot).border is not None
+    return ballot.digest, refused, crossing_subject(docket.constitution.chain, ballot.digest) if crosses else ""
+
+
+def _earlier(key: Key, obj: Obj, view: View) -> Key | None:
+    """The oldest object with this signature, if it is another one of the same content that nobody looked at yet.
+
+    The same statement twice is one vote with the earlier time. After an outage both may be new; recorded in order of
+    name, a copy made after the deadline would take the place of the vote that was cast in time.
     """
-    found: dict[str, tuple[str, Key]] = {}
-    for digest in digests:
-        for key in view.by("Vote", "proposal", digest):
-            obj = view.get(key)
-            if obj is not None:
-                age = (str(obj["metadata"]["creationTimestamp"]), key)
-                signature = str(obj["spec"].get("signature"))
-                found[signature] = min(found.get(signature, age), age)
-    return {signature: key for signature, (_, key) in found.items()}
-
-
-def _earlier(key: Key, obj: Obj, oldest: Mapping[str, Key], view: View) -> Key | None:
-    """The oldest object with this signature, if it is another one of the same content that nobody looked at yet."""
-    other = oldest.get(str(obj["spec"].get("signature")))
-    if other is None or other == key:
-        return None
-    first = view.get(other) or {}
-    if first.get("spec") != obj["spec"] or find_condition(first.get("status"), ConditionType.COUNTED) is not None:
-        return None
-    return other
+    alike = ((other, view.get(other)) for other in view.each("Vote", "signature", str(obj["spec"].get("signature"))))
+    same = [(str(item["metadata"]["creationTimestamp"]), other, item)
+            for other, item in alike if item is not None and item["spec"] == obj["spec"]]  # fmt: skip
+    _, oldest, first = min(same, key=lambda item: item[:2], default=("", key, obj))
+    looked_at = find_condition(first.get("status"), ConditionType.COUNTED) is not None
+    return None if oldest == key or looked_at else oldest
 
 
 def _is_same(entry: Recorded, docket: Docket, ballot: Ballot) -> bool:
@@ -186,13 +175,7 @@ def _ballot(obj: Obj, docket: Docket) -> Ballot:
 def _waiting_votes(obj: Obj, view: View) -> Sequence[Key]:
     """Votes on a digest that has just become an open one (its status names it)."""
     digest = (obj.get("status") or {}).get("digest")
-    if not digest:
-        return ()
-    return [
-        key
-        for key in view.by("Vote", "proposal", digest)
-        if find_condition((view.get(key) or {}).get("status"), ConditionType.COUNTED) is None
-    ]
+    return view.by("Vote", "uncounted", digest) if digest else ()
 
 
 def _plain(obj: Obj, reason: str, message: str, now: int, *, stalled: bool = False) -> Plan:
@@ -292,7 +275,7 @@ def _signature_holds(docket: Docket, ballot: Ballot) -> bool:
 def _draft(gathered: Gathered, docket: Docket, subject: str, reason: str | None, message: str, now: int) -> Draft:
     obj = gathered.obj
     meta = obj["metadata"]
-    ballot = _ballot(obj, docket)
+    ballot = gathered.ballot or _ballot(obj, docket)
     detail: dict[str, Any] = {
         "statement": dict(ballot.statement.fields),
         "signature": ballot.signature,

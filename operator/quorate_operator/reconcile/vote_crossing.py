@@ -12,17 +12,7 @@ from quorate_operator.store.ports import Recorded
 
 def question_of(docket: Docket, ballot: Ballot) -> Question:
     """What the voter was asked, in the vote's own domain if that votes, else in trustDomain."""
-    domain = str(ballot.statement.fields.get("domain"))
-    name = domain if domain in docket.histories else str(docket.fields["domain"])
-    return Question(
-        digest=docket.digest,
-        revision=int(docket.fields["revision"]),
-        type=str(docket.fields["type"]),
-        domain=name,
-        history=docket.histories[name],
-        opened=docket.opened,
-        border=docket.case.border(name),
-    )
+    return docket.question(str(ballot.statement.fields.get("domain")))
 
 
 def standing_verdict(docket: Docket, ballot: Ballot, at: int) -> Verdict | None:

@@ -1,7 +1,7 @@
 """Ports `Log` and `Content` on Postgres."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,7 @@ from quorate_operator.store.batch import check_content, items_of, now_micros
 from quorate_operator.store.cosignatures import keep
 from quorate_operator.store.drain import Backlog, Drainer
 from quorate_operator.store.guards import Catalogue, PostgresCatalogue
-from quorate_operator.store.lookup import found_row, key_of, last_entries, recorded
+from quorate_operator.store.lookup import entries_since, found_row, key_of, last_entries, recorded
 from quorate_operator.store.meter import Meter
 from quorate_operator.store.payload import placed
 from quorate_operator.store.ports import Bytes
@@ -126,6 +126,10 @@ class PostgresLog(TileProofs):
         """Port `Log`."""
         found = [found_row(row) for row in await self._database.read(sql.ABOUT, key_of(name), key_of(name))]
         return [item for item in found if item.subject_key == name or name in item.about]
+
+    async def since(self, known: Mapping[str, Recorded | None]) -> dict[str, list[Recorded]]:
+        """Port `Log`."""
+        return await entries_since(self._database, known)
 
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""

@@ -1,6 +1,6 @@
 """Finding recorded entries by id, by subject, and by what they are about."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,22 @@ def found_row(row: Sequence[Any]) -> Recorded:
     if entry_id is None:
         entry_id = UUID(Recorded(chain, sequence, UUID(int=0), record).content["entry_id"])
     return Recorded(chain, sequence, entry_id, record, existing=True)
+
+
+async def entries_since(database: Reader, known: Mapping[str, Recorded | None]) -> dict[str, list[Recorded]]:
+    """Port `Log`, `since`."""
+    names = {key_of(name): name for name in known}
+    places = [("", 0) if entry is None else (entry.chain_id, entry.sequence) for entry in known.values()]
+    rows = await database.read(sql.SINCE, list(names), [chain for chain, _ in places], [seq for _, seq in places])
+    found: dict[str, list[Recorded]] = {name: [] for name in known}
+    for row in rows:
+        name = names[row[4]]
+        entry, same = found_row(row), known[name]
+        if same is not None and (same.chain_id, same.sequence, same.record) == (row[0], row[1], row[3]):
+            entry = same  # decoded already
+        if entry.subject_key == name or name in entry.about:
+            found[name].append(entry)
+    return found
 
 
 async def recorded(database: Reader, entry_ids: Sequence[UUID]) -> dict[UUID, Recorded]:

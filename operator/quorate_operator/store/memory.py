@@ -146,6 +146,17 @@ class MemoryLog(TileProofs):
         rows = self._store.shared.all_rows()
         return [_as_existing(row) for row in rows if name == row.subject_key or name in row.about]
 
+    async def since(self, known: Mapping[str, Recorded | None]) -> dict[str, list[Recorded]]:
+        """Port `Log`."""
+        return {
+            name: [
+                item
+                for item in await self.about(name)
+                if last is None or item.chain_id != last.chain_id or item.sequence >= last.sequence
+            ]
+            for name, last in known.items()
+        }
+
     async def chains(self) -> list[StoredHead]:
         """Port `Log`."""
         heads = sorted(self._store.shared.heads.items())

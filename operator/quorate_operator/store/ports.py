@@ -55,6 +55,14 @@ class Log(Protocol):
         """Every entry whose subject key is `name`, or that names it in `payload.about`; by (chain, sequence)."""
         ...
 
+    async def since(self, known: Mapping[str, Recorded | None]) -> dict[str, list[Recorded]]:
+        """What `about` says of each name, but of the chain of the entry given for it nothing before that; one query.
+
+        That entry is known of before: an append adds behind it. Where it is not the first of its chain, the log is not
+        what it was (pruned, restored), and `about` is to be asked again.
+        """
+        ...
+
     async def chains(self) -> list[StoredHead]:
         """The head of every chain, by chain id."""
         ...

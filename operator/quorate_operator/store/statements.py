@@ -55,6 +55,20 @@ SELECT i.chain_id, i.seq, i.event_id, e.record FROM (
     UNION SELECT chain_id, seq, NULL FROM quorate.audit_about WHERE key = %s
 ) i {_ENTRY} ORDER BY 1, 2
 """  # noqa: S608 - constants
+# Four index ranges a name; '' is before every chain.
+SINCE = f"""
+SELECT i.chain_id, i.seq, i.event_id, e.record, u.name
+FROM unnest(%s::uuid[], %s::text[], %s::bigint[]) AS u(name, chain, seq) CROSS JOIN LATERAL (
+    SELECT chain_id, seq, event_id FROM quorate.audit_event_id
+    WHERE subject = u.name AND (chain_id, seq) >= (u.chain COLLATE "C", u.seq)
+    UNION ALL SELECT chain_id, seq, event_id FROM quorate.audit_event_id
+    WHERE subject = u.name AND chain_id < u.chain COLLATE "C"
+    UNION ALL SELECT chain_id, seq, NULL FROM quorate.audit_about
+    WHERE key = u.name AND (chain_id, seq) >= (u.chain COLLATE "C", u.seq)
+    UNION ALL SELECT chain_id, seq, NULL FROM quorate.audit_about
+    WHERE key = u.name AND chain_id < u.chain COLLATE "C"
+) i {_ENTRY} ORDER BY 1, 2
+"""  # noqa: S608 - constants
 CHAINS = "SELECT chain_id, epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE size > 0 ORDER BY chain_id"
 HEAD = "SELECT epoch, size, chain_hash, frontier FROM quorate.chain_head WHERE chain_id = %s AND size > 0"
 TIP = """
