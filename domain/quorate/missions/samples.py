@@ -173,21 +173,23 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One number about a pod."""
+    """One number about a pod; `name` is that of an objective, as the convergence rule has it."""
 
     at: int
     uid: str
     metric: Metric
     value: Reading
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Latencies:
-    """Requests since the last report: bucket (`latency.bucket_of`) → how many."""
+    """Requests since the last report: bucket (`latency.bucket_of`) → how many; `source` as the latency rule has it."""
 
     at: int
     uid: str
     counts: Mapping[int, int]
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,7 +285,23 @@ class Unlatch:
     owner: str
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A pod's share of a device's memory, by container; derived by the engine (`attribution`).
+
+    Attributes:
+        complete: every row of the process list had a number; else the sums are lower bounds.
+        whole: it is the device's total, of which the pod is the only holder.
+    """
+
+    at: int
+    gpu: str
+    containers: Mapping[str, int]
+    complete: bool
+    whole: bool = False
+
+
 Event = (
     Running | Gone | Device | DeviceMemory | Processes | Owned | Utilization | Health | Xid | Limits | Report
-    | Latencies | Run | Acknowledged | Ended | Taken | Online | Stop | Unlatch
+    | Latencies | Run | Acknowledged | Ended | Taken | Online | Stop | Unlatch | Held
 )  # fmt: skip

@@ -1,0 +1,286 @@
+"""The escalation of one rule of one pod: state × verdict × time → moves (docs/missions.md, "The ladder").
+
+It knows nothing of other pods and policies: whether an action may be taken now is asked of `Gate`.
+"""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from quorate.api.mission_policy import LadderAction, Strategy
+from quorate.missions.decisions import Hold, Severity, Step
+from quorate.missions.recovery import action_of
+from quorate.missions.samples import Answer, Outcome
+from quorate.missions.series import SECOND
+from quorate.missions.verdict import State, Verdict
+
+DIRECTIVES: Final = frozenset({
+    LadderAction.FREE_MEMORY, LadderAction.REDUCE_PRECISION, LadderAction.REDUCE_BATCH, LadderAction.DISABLE_OPTIONAL,
+    LadderAction.CHECKPOINT, LadderAction.ROLL_BACK, LadderAction.CHECKPOINT_AND_ABORT,
+})  # fmt: skip
+"""Asked of the workload, which answers."""
+ASKED: Final = DIRECTIVES | {LadderAction.RECOVER}
+HARD: Final = frozenset({LadderAction.CHECKPOINT_AND_ABORT, LadderAction.EVICT, LadderAction.TERMINATE})
+"""End the run."""
+REMOVES: Final = frozenset({LadderAction.EVICT, LadderAction.TERMINATE})
+"""Carried out by somebody else, who says how it ended."""
+HARDNESS: Final = {
+    action: 0 if action is LadderAction.WARN else 1 for action in LadderAction
+} | {LadderAction.CHECKPOINT_AND_ABORT: 2, LadderAction.EVICT: 3, LadderAction.TERMINATE: 4}  # fmt: skip
+CLIMBS: Final = {Severity.LOW: 0, Severity.MEDIUM: 1, Severity.HIGH: 4, Severity.CRITICAL: 4}
+"""The hardest rung of a severity."""
+BACK_OFF: Final = (30 * SECOND, 60 * SECOND, 120 * SECOND, 240 * SECOND, 300 * SECOND)
+_HOLDS: Final = {
+    Outcome.REFUSED: Hold.DISRUPTION_BUDGET,
+    Outcome.BREAKER: Hold.FLEET_BREAKER,
+    Outcome.UNAVAILABLE: Hold.OFFLINE,
+    Outcome.FAILED: Hold.FAILED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step: `after` since the violation began, `acknowledge` to answer and take effect; microseconds."""
+
+    action: LadderAction
+    after: int
+    acknowledge: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What the ladder does; `ready` is when it was due, in microseconds."""
+
+    step: Step
+    rung: int
+    action: LadderAction | None
+    ready: int
+    hold: Hold | None = None
+    attempt: int = 1
+    strategy: Strategy | None = None
+
+
+class Gate(Protocol):
+    """Whether an action may be taken on the pod now."""
+
+    def blocked(self, action: LadderAction, now: int) -> tuple[Hold, int | None] | None:
+        """Why not, and when to ask again (None: when something happens); None: it may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a ladder is built from; `clear` in microseconds.
+
+    Attributes:
+        acts: mode Enforce; else it climbs by time alone.
+        takes: directives that the workload registered for.
+    """
+
+    rungs: tuple[Rung, ...]
+    strategy: Strategy
+    clear: int
+    acts: bool
+    offline_terminate: bool
+    takes: frozenset[LadderAction]
+
+
+class Ladder:
+    """The state of one escalation.
+
+    Attributes:
+        began: when the violation began; None while there is none.
+        rung: index of the last rung that was started or skipped; -1 before the first.
+        hold: why it is held.
+        due: when to look at it again without a sample; None: no need.
+    """
+
+    __slots__ = ("_answered", "_attempt", "_clear_since", "_ready", "_refusal", "_retry_at", "_strategy", "_terms", "_until",
+                 "_wait_outcome", "action", "began", "due", "hold", "rung")  # fmt: skip
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self.reset()
+
+    def reset(self) -> None:
+        """No violation: as in the beginning."""
+        self.began: int | None = None
+        self.rung = -1
+        self.action: LadderAction | None = None
+        self.hold: Hold | None = None
+        self.due: int | None = None
+        self._clear_since: int | None = None
+        self._until: int | None = None
+        self._answered = False
+        self._wait_outcome = False
+        self._retry_at: int | None = None
+        self._refusal: Hold | None = None
+        self._attempt = 1
+        self._ready = 0
+        self._strategy: Strategy | None = None
+
+    def judge(self, verdict: Verdict, now: int, gate: Gate) -> list[Move]:
+        """Take a verdict; what follows from it now."""
+        state = verdict.state
+        if self.began is None and state is not State.BROKEN:
+            return []
+        self.due = None
+        if state is State.GOOD:
+            return self._good(now)
+        self._clear_since = None
+        if state is State.UNKNOWN:
+            return self._held(Hold.UNKNOWN, None, now)
+        if state is State.BETWEEN:
+            return []
+        if self.began is None:
+            self.began = self._ready = min(verdict.since, now)
+        return self._climb(verdict.severity, now, gate)
+
+    def _good(self, now: int) -> list[Move]:
+        if self._clear_since is None:
+            self._clear_since = now
+        if now - self._clear_since < self._terms.clear:
+            self.due = self._clear_since + self._terms.clear
+            return []
+        ready, strategy, rung = self._clear_since + self._terms.clear, self._strategy, self.rung
+        self.reset()
+        return [Move(Step.RECOVERED if strategy else Step.CLEARED, rung, None, ready, strategy=strategy)]
+
+    def _held(self, hold: Hold, again: int | None, now: int, action: LadderAction | None = None) -> list[Move]:
+        """Hold, and say so once."""
+        self.due = again
+        if self.hold is hold:
+            return []
+        self.hold = hold
+        return [Move(Step.LATCHED if hold is Hold.LATCH else Step.HELD, self.rung, action, now, hold)]
+
+    def _climb(self, severity: Severity, now: int, gate: Gate) -> list[Move]:
+        moves: list[Move] = []
+        while True:
+            if self._wait_outcome and not self._may_pass_outcome(now):
+                return moves + self._retry(now, gate)
+            if not self._answer_over(now, moves):
+                return moves
+            if not self._next(severity, now, gate, moves):
+                return moves
+
+    def _answer_over(self, now: int, moves: list[Move]) -> bool:
+        """Whether the workload has answered, or its time is over."""
+        if self._until is None:
+            return True
+        if now < self._until:
+            self.due = self._until
+            self.hold = None
+            return False
+        if self._terms.acts and not self._answered:
+            moves.append(Move(Step.UNANSWERED, self.rung, self.action, self._until))
+        self._ready = max(self._ready, self._until)
+        self._until = None
+        return True
+
+    def _may_pass_outcome(self, now: int) -> bool:
+        """Nobody can be asked for an eviction, and the policy lets the agent terminate by itself."""
+        if self._retry_at is None or self._refusal is not Hold.OFFLINE:
+            return False
+        return self._terminates_offline(self.rung + 1, now)
+
+    def _terminates_offline(self, index: int, now: int) -> bool:
+        rungs = self._terms.rungs
+        if not self._terms.offline_terminate or index >= len(rungs) or self.began is None:
+            return False
+        return rungs[index].action is LadderAction.TERMINATE and now >= self.began + rungs[index].after
+
+    def _retry(self, now: int, gate: Gate) -> list[Move]:
+        """Ask again for what was refused; nothing while the outcome is not known."""
+        if self._retry_at is None or self.action is None:
+            return []
+        if now < self._retry_at:
+            self.due, self.hold = self._sooner(self._retry_at, self.rung, now), self._refusal
+            return []
+        blocked = gate.blocked(self.action, now)
+        if blocked is not None:
+            return self._held(*blocked, now, self.action)
+        ready, self._retry_at = self._retry_at, None
+        self._attempt += 1
+        self.hold = None
+        return [Move(Step.RETRIED, self.rung, self.action, ready, attempt=self._attempt)]
+
+    def _next(self, severity: Severity, now: int, gate: Gate, moves: list[Move]) -> bool:
+        """Start or skip the next rung; False where it has to wait or there is none."""
+        rungs, index = self._terms.rungs, self.rung + 1
+        if index >= len(rungs) or self.began is None:
+            self.hold = None
+            return False
+        rung = rungs[index]
+        strategy = self._terms.strategy if rung.action is LadderAction.RECOVER else None
+        action = action_of(strategy, self._terms.takes) if strategy else rung.action
+        if HARDNESS[action] > CLIMBS[severity]:
+            self.hold = None
+            return False
+        ready = self.began + (0 if severity is Severity.CRITICAL else rung.after)
+        if now < ready:
+            self.due, self.hold = ready, None
+            return False
+        if action in DIRECTIVES and action not in self._terms.takes:
+            moves.append(Move(Step.SKIPPED, index, action, ready, Hold.NO_TAKER, strategy=strategy))
+            self._arrive(index, None)
+            return True
+        blocked = gate.blocked(action, now) if self._terms.acts else None
+        if blocked is not None:
+            if blocked[0] is Hold.OFFLINE and self._terminates_offline(index + 1, now):
+                moves.append(Move(Step.SKIPPED, index, action, ready, Hold.OFFLINE))
+                self._arrive(index, None)
+                return True
+            moves += self._held(*blocked, now, action)
+            self.due = self._sooner(self.due, index, now)
+            return False
+        self._start(index, action, strategy, now)
+        moves.append(Move(Step.STARTED, index, action, max(ready, self._ready), strategy=strategy))
+        return True
+
+    def _sooner(self, due: int | None, index: int, now: int) -> int | None:
+        """While an eviction is held offline, the rung after it may be due first."""
+        rungs, following = self._terms.rungs, index + 1
+        if not self._terms.offline_terminate or following >= len(rungs) or self.began is None:
+            return due
+        after = self.began + rungs[following].after
+        return after if after > now and (due is None or after < due) else due
+
+    def _arrive(self, index: int, action: LadderAction | None) -> None:
+        self.rung = index
+        self.action = action
+        self.hold = None
+        self._until = None
+        self._answered = False
+        self._wait_outcome = False
+        self._retry_at = None
+        self._attempt = 1
+        self._strategy = None
+
+    def _start(self, index: int, action: LadderAction, strategy: Strategy | None, now: int) -> None:
+        self._arrive(index, action)
+        self._strategy = strategy
+        if action in DIRECTIVES:
+            self._until = now + self._terms.rungs[index].acknowledge
+        self._wait_outcome = self._terms.acts and action in REMOVES
+
+    def answer(self, answer: Answer, now: int) -> Move | None:
+        """The workload answered the directive: Done leaves it the rest of its time to take effect."""
+        if self._until is None or self._answered:
+            return None
+        self._answered = True
+        if answer is not Answer.DONE:
+            self._ready = now
+            self._until = None
+        return Move(Step.ANSWERED, self.rung, self.action, now)
+
+    def ended(self, outcome: Outcome, now: int) -> Move | None:
+        """The action was carried out, or not; said again it changes nothing."""
+        if not self._wait_outcome or self._retry_at is not None:
+            return None
+        if outcome is Outcome.DONE:
+            self._wait_outcome = False
+            self._ready = now
+            return None
+        self._retry_at = now + BACK_OFF[min(self._attempt, len(BACK_OFF)) - 1]
+        self.due = self._retry_at
+        self.hold = self._refusal = _HOLDS[outcome]
+        return Move(Step.HELD, self.rung, self.action, now, self.hold, self._attempt)

@@ -1,0 +1,174 @@
+"""Utilisation: the floor, and devices that are held and not used (docs/missions.md, "Rules", "Idle reclaim")."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quorate.api.mission_rules import RuleName, Statistic
+from quorate.missions.decisions import Severity
+from quorate.missions.samples import Event, Missing, Pod, Utilization
+from quorate.missions.series import SECOND, Series
+from quorate.missions.verdict import WHOLE, State, Validator, Verdict, floor, unknown
+
+PERIOD = SECOND
+STALE = 5 * SECOND
+EXEMPT_LABEL = "quorate.dev/idle-exempt"
+
+
+class _Devices:
+    """One window per device of a pod, and what the source calls its number."""
+
+    __slots__ = ("series", "since", "source")
+
+    def __init__(self, gpus: tuple[str, ...], window: int) -> None:
+        self.series = {gpu: Series(window, PERIOD, STALE) for gpu in gpus}
+        self.source = "utilisation"
+        self.since = 0
+
+    def take(self, event: Event) -> None:
+        """Take a reading; more than the whole is no utilisation (zombies make the driver say so)."""
+        if isinstance(event, Utilization) and event.gpu in self.series:
+            wrong = isinstance(event.value, Missing) or not 0 <= event.value <= WHOLE
+            self.series[event.gpu].add(event.at, Missing.UNSUPPORTED if wrong else event.value)
+            self.source = event.source
+            self.since = event.at
+
+
+@dataclass(frozen=True, slots=True)
+class UtilizationSpec:
+    """Floor in basis points, summary, window and grace in microseconds."""
+
+    minimum: int
+    statistic: Statistic
+    window: int
+    grace: int
+
+    rule = RuleName.UTILIZATION
+    reads = (Utilization,)
+
+    @property
+    def strictness(self) -> tuple[int, ...]:
+        """The highest floor; then the shortest window."""
+        return (-self.minimum, self.window)
+
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        return f"at least {self.minimum} basis points, {self.statistic} of {self.window // SECOND} s"
+
+    def watch(self, pod: Pod, margin: int) -> Validator:
+        """Judges the pod's lowest device."""
+        return UtilizationValidator(self, pod, margin)
+
+
+class UtilizationValidator:
+    """The lowest device decides; one that is certainly below is enough, all must be known to be good."""
+
+    __slots__ = ("_devices", "_margin", "_spec", "_started")
+
+    def __init__(self, spec: UtilizationSpec, pod: Pod, margin: int) -> None:
+        self._spec = spec
+        self._margin = margin
+        self._started = pod.started
+        self._devices = _Devices(pod.gpus, spec.window)
+
+    def take(self, event: Event) -> None:
+        """Take a device's reading."""
+        self._devices.take(event)
+
+    def _value(self, series: Series, now: int) -> int | None:
+        statistic = self._spec.statistic
+        if statistic is Statistic.MEAN:
+            return series.mean(now)
+        if statistic is Statistic.MAX:
+            return series.maximum(now)
+        return series.percentile(5_000 if statistic is Statistic.P50 else 9_500, now)
+
+    def judge(self, now: int) -> Verdict:
+        """The lowest device against the floor."""
+        spec = self._spec
+        statistic = f"{spec.statistic} of {self._devices.source} in {spec.window // SECOND} s, lowest device"
+        if self._started is not None and now - self._started < spec.grace:
+            return Verdict(State.BETWEEN, Severity.LOW, statistic, (("grace", spec.grace // SECOND),), now)
+        if spec.grace and self._started is None:
+            return unknown("when the pod started is not known, so the grace may not be over")
+        values = [self._value(series, now) for series in self._devices.series.values()]
+        known = [value for value in values if value is not None]
+        lowest = min(known, default=None)
+        if lowest is None or (len(known) < len(values) and lowest >= spec.minimum):
+            return unknown(f"{statistic}: the window of a device has gaps")
+        evidence = (("basisPoints", lowest), ("minimum", spec.minimum))
+        state = floor(lowest, spec.minimum, self._margin, WHOLE)
+        return Verdict(state, Severity.MEDIUM, statistic, evidence, self._devices.since)
+
+    def due(self) -> int | None:
+        """The end of the grace brings no sample, the next sample will do."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class IdleSpec:
+    """Utilisation up to which a device is idle, window and grace in microseconds, labels of exempt pods."""
+
+    maximum: int
+    window: int
+    grace: int
+    exempt: Mapping[str, str] | None
+
+    rule = RuleName.IDLE
+    reads = (Utilization,)
+
+    @property
+    def strictness(self) -> tuple[int, ...]:
+        """The shortest window; then the highest ceiling and the shortest grace."""
+        return (self.window, -self.maximum, self.grace)
+
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        return f"idle up to {self.maximum} basis points for {self.window // SECOND} s"
+
+    def exempts(self, pod: Pod) -> bool:
+        """Whether the pod is never reclaimed."""
+        if pod.labels.get(EXEMPT_LABEL) == "true":
+            return True
+        return self.exempt is not None and all(pod.labels.get(key) == value for key, value in self.exempt.items())
+
+    def watch(self, pod: Pod, margin: int) -> Validator:
+        """Judges all devices of the pod."""
+        del margin
+        return IdleValidator(self, pod)
+
+
+class IdleValidator:
+    """Idle only when every sample of every device says so: unknown is not idle, and one busy sample is enough."""
+
+    __slots__ = ("_devices", "_exempt", "_spec")
+
+    def __init__(self, spec: IdleSpec, pod: Pod) -> None:
+        self._spec = spec
+        self._exempt = spec.exempts(pod)
+        self._devices = _Devices(pod.gpus, spec.window)
+
+    def take(self, event: Event) -> None:
+        """Take a device's reading."""
+        self._devices.take(event)
+
+    def judge(self, now: int) -> Verdict:
+        """The busiest device against the ceiling."""
+        spec = self._spec
+        statistic = f"Max of {self._devices.source} in {spec.window // SECOND} s, busiest device"
+        since = self._devices.since
+        if self._exempt:
+            return Verdict(State.GOOD, Severity.LOW, "exempt from reclaim", (), since)
+        if any(series.seen_above(spec.maximum, now) for series in self._devices.series.values()):
+            return Verdict(State.GOOD, Severity.LOW, statistic, (), since)
+        values = [series.maximum(now) for series in self._devices.series.values()]
+        known = [value for value in values if value is not None]
+        if len(known) < len(values) or not known:
+            return unknown(f"{statistic}: the window of a device has gaps")
+        evidence = (("basisPoints", max(known)), ("maximum", spec.maximum), ("devices", len(known)))
+        return Verdict(State.BROKEN, Severity.HIGH, statistic, evidence, since)
+
+    def due(self) -> int | None:
+        """Only samples change it."""
+        return None
