@@ -3,7 +3,7 @@
 A reason is API: one stable word. The message beside it is the sentence for people.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 from quorate.canonical import format_time
 
 MAX_MESSAGE = 8192
+"""Characters of a condition's message, which `observe` keeps; Kubernetes takes 32768."""
+MAX_NAMED = 5
 
 
 class ConditionType(StrEnum):
@@ -226,6 +228,12 @@ def observe(condition: ConditionType, status: bool | None, reason: str, message:
     if len(message) > MAX_MESSAGE:
         message = message[: MAX_MESSAGE - 1] + "…"
     return Observation(condition, truth, reason, message)
+
+
+def some_of(names: Sequence[str], total: int | None = None) -> str:
+    """The first names of a list in a sentence, then how many more there are; `total` where `names` is not all of it."""
+    more = (len(names) if total is None else total) - MAX_NAMED
+    return ", ".join(names[:MAX_NAMED]) + (f" … and {more} more" if more > 0 else "")
 
 
 def not_implemented(kind: str) -> tuple[Observation, ...]:

@@ -127,6 +127,10 @@ class ConflictCounts(Model):
     """Without a counted choice."""
 
 
+MAX_ARBITRATORS = 1024
+"""Arbitrators that a status lists: who sits can be derived."""
+
+
 class PolicyConflictStatus(Status):
     """The arbitration."""
 
@@ -144,7 +148,7 @@ class PolicyConflictStatus(Status):
     """Who decides now."""
     vote_revision: Annotated[int, within(1, 3)] | None = None
     """The `revision` that votes of this level carry."""
-    arbitrators: Annotated[list[Arbitrator], some(1024)] | None = None
+    arbitrators: Annotated[list[Arbitrator], some(MAX_ARBITRATORS)] | None = None
     """Who arbitrates at this level."""
     votes: ConflictCounts | None = None
     """How they voted."""

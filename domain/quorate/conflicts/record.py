@@ -12,7 +12,7 @@ from typing import Any
 
 from quorate.api.conditions import Reason
 from quorate.api.policy_conflict import Cause, Severity
-from quorate.canonical import format_time
+from quorate.canonical import digest_of, format_time
 from quorate.conflicts.arbitration import Arbitration, LevelState, Step, arbitrate
 from quorate.conflicts.document import PROPOSAL, Conflict, ConflictEvent, Found
 from quorate.conflicts.effect import held_conflicts, loss
@@ -30,9 +30,19 @@ Derive = Callable[[Bundle, str], DomainHistory | None]
 """A bundle and the name of one of its domains → the chain of that, each revision authorised anew."""
 
 
+MAX_LISTED = 64
+"""Arbitrators that an entry lists: level Hubs may have more than its 16 KiB hold, and who sits can be derived."""
+
+
 def step_detail(state: LevelState, step: Step) -> dict[str, Any]:
-    """`detail` of the entry with which a level ended: numbers, reason, T, and the outcome unless it escalates."""
+    """`detail` of the entry with which a level ended: numbers, reason, T, and the outcome unless it escalates.
+
+    Of more than MAX_LISTED arbitrators it gives their number, and the digest of the list in `arbitratorsDigest`.
+    """
     detail = {**state.document, "reason": str(step.reason), "decidedAt": format_time(step.at)}
+    if len(state.seats) > MAX_LISTED:
+        listed = detail.pop("arbitrators")
+        detail |= {"seats": len(listed), "arbitratorsDigest": digest_of(listed)}
     return detail if step.outcome is None else {**detail, "outcome": str(step.outcome)}
 
 

@@ -3,10 +3,10 @@
 The numbers are those of the tally: the least weight that, cast as said and nothing else changing, makes a test hold.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from heapq import nsmallest
 
-from quorate.api.conditions import Reason
+from quorate.api.conditions import MAX_NAMED, Reason, some_of
 from quorate.api.tally import Phase
 from quorate.canonical import format_time
 from quorate.proposals.decision import TallyState
@@ -23,7 +23,6 @@ from quorate.proposals.tally import (
 )
 from quorate.trust.domain import Member
 
-MAX_NAMED = 5
 _AGAIN = "a new proposal may be opened"
 _AFTER = {
     Phase.REJECTED: f"nothing follows; {_AGAIN}",
@@ -88,7 +87,7 @@ def _endorsing(state: TallyState, name: str, until: str) -> str:
     lacking = next((test.right - test.left for test in state.tests if test.name == "endorsements"), 0)
     if lacking <= 0:
         return "endorsed: it is executed at once"
-    who = _names(state.outstanding, len(state.outstanding))
+    who = some_of(state.outstanding)
     return f"{lacking} more admins have to endorse, of {who}: `quorate endorse {name}` until {until}, else it expires"
 
 
@@ -99,17 +98,12 @@ def _people(state: TallyState) -> str | None:
         return None
     weight = sum(member.weight for member in waiting)
     first = nsmallest(MAX_NAMED, waiting, key=lambda member: (-member.weight, member.node_id))
-    return f"{len(waiting)} with weight {weight} have not voted: {_names([*map(_label, first)], len(waiting))}"
+    return f"{len(waiting)} with weight {weight} have not voted: {some_of([*map(_label, first)], len(waiting))}"
 
 
 def _label(member: Member) -> str:
     keys = ", ".join(key.name for key in member.keys if key.purpose == "Vote")
     return f"{member.node_id} ({keys})" if keys else member.node_id
-
-
-def _names(names: Sequence[str], total: int) -> str:
-    shown = ", ".join(names[:MAX_NAMED])
-    return shown if total <= MAX_NAMED else f"{shown} and {total - MAX_NAMED} more"
 
 
 def _missing(state: TallyState) -> str:

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from quorate.api.conditions import ConditionType, Observation, Reason, observe
-from quorate.api.policy_conflict import ConflictOutcome, Level
+from quorate.api.conditions import ConditionType, Observation, Reason, observe, some_of
+from quorate.api.policy_conflict import MAX_ARBITRATORS, ConflictOutcome, Level
 from quorate.audit.entry import Draft, Tether
 from quorate.canonical import NotCanonicalError, format_time
 from quorate.conflicts.arbitration import LevelState, Progress, Step
@@ -190,7 +190,7 @@ def _shown(gathered: Gathered, docket: ConflictDocket, now: int) -> Plan:
         "raisedBy": detail.get("raisedBy"),
         "level": str(state.level),
         "voteRevision": state.level.revision,
-        "arbitrators": state.document["arbitrators"],
+        "arbitrators": state.document["arbitrators"][:MAX_ARBITRATORS],
         "votes": state.counts.document,
         "endsAt": format_time(state.ends),
         "lastEntry": str(docket.head.entry_id),
@@ -219,7 +219,7 @@ def _observations(docket: ConflictDocket, state: LevelState) -> list[Observation
     counts = state.counts.document
     numbers = ", ".join(f"{name} {value}" for name, value in counts.items())
     if resolution is None:
-        who = ", ".join(seat.node_id for seat in state.seats if seat.node_id not in state.choices) or "nobody"
+        who = some_of([seat.node_id for seat in state.seats if seat.node_id not in state.choices]) or "nobody"
         message = (
             f"level {state.level} decides until {format_time(state.ends)}: {numbers}. Next: {who} vote with "
             f"`quorate conflict arbitrate`"

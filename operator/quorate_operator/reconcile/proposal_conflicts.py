@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from quorate.api.conditions import Reason
+from quorate.api.conditions import Reason, some_of
 from quorate.api.policy_conflict import Cause, Severity
 from quorate.api.tally import Phase
 from quorate.conflicts.detect import Candidate, Override, Surroundings, detect, lacks_parent, target_topic
@@ -151,7 +151,7 @@ def contest(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     if contested.found:
         return _opened(gathered, docket, contested)
     if is_held(docket.conflicts):
-        names = ", ".join(f"{item.namespace}/{item.name}" for item in docket.conflicts if item.open)
+        names = some_of([f"{item.namespace}/{item.name}" for item in docket.conflicts if item.open])
         message = f"it does not execute before arbitrators have decided conflict {names}"
         return _waits(gathered, docket, Postponed(Reason.CONFLICT, message), now)
     if contested.awaited:

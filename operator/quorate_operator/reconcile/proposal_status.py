@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from quorate.api.conditions import ConditionType, Observation, Reason, find_condition, observe
+from quorate.api.conditions import ConditionType, Observation, Reason, find_condition, observe, some_of
 from quorate.api.tally import MAX_REFUSED, Phase
 from quorate.canonical import digest_of_bytes, format_time
 from quorate.conflicts.effect import Held, is_held
@@ -210,7 +210,7 @@ def _next(gathered: Gathered, docket: Docket, progress: Progress) -> str:
     """What has to be done, by whom, until when."""
     held = [f"{item.namespace}/{item.name}" for item in docket.conflicts if item.open]
     if held:
-        return f"the arbitrators of PolicyConflict {', '.join(held)} vote: see `quorate conflict show`"
+        return f"the arbitrators of PolicyConflict {some_of(held)} vote: see `quorate conflict show`"
     if awaits_revision(docket, gathered.at):
         digest, before = docket.fields["change"]["resultDigest"], docket.life.execute_before
         until = "" if before is None else f" until {format_time(before)}"
@@ -270,7 +270,7 @@ def _conflict(gathered: Gathered, fields: Mapping[str, Any]) -> tuple[Note, ...]
     new = [item for item in fields["conflicts"] or () if item["digest"] not in told]
     if not new:
         return ()
-    names = ", ".join(f"{item['namespace']}/{item['name']}" for item in new)
+    names = some_of([f"{item['namespace']}/{item['name']}" for item in new])
     return (Note("Warning", Reason.CONFLICT, f"open on the same target: {names}; the first that is executed wins"),)
 
 
