@@ -108,6 +108,7 @@ class Planner:
         self._coalesce = coalesce
         self._agenda = Agenda()
         self._failures: dict[Key, int] = {}
+        self._owed: dict[Key, tuple[Key, ...]] = {}
         self._wakeup = asyncio.Event()
         self._barrier = asyncio.Event()
         self._stopping = False
@@ -199,6 +200,7 @@ class Planner:
                 raise result
 
     async def _settle(self, reconciler: Reconciler[Any], key: Key, value: Any, now: int) -> None:
+        plan = Plan()
         async with self._limit:
             try:
                 plan = reconciler.decide(value, now)
@@ -206,20 +208,28 @@ class Planner:
             except Fatal:
                 raise
             except Exception as error:  # noqa: BLE001 - the one adapter of errors
+                self._owe(key, plan)
                 await self._failed(key, error)
                 return
         self._succeeded(key, plan, current=current)
 
     def _succeeded(self, key: Key, plan: Plan, *, current: bool) -> None:
         if not current:
+            self._owe(key, plan)
             self._retry(key, _FIRST_BACKOFF / 10)
             return
+        self.mark(self._owed.pop(key, ()))
         self._failures.pop(key, None)
         self._agenda.wake(key, plan.wake_at)
         self.mark(self._applier.touched(key))
         self.mark(plan.dirty)
 
+    def _owe(self, key: Key, plan: Plan) -> None:
+        """Its entries may be in the log all the same: whom the plan concerns is told when the key is done with."""
+        self._owed[key] = tuple(dict.fromkeys((*self._owed.get(key, ()), *plan.dirty)))
+
     def _forget(self, key: Key) -> None:
+        self.mark(self._owed.pop(key, ()))
         self._failures.pop(key, None)
         self._agenda.wake(key, None)
 

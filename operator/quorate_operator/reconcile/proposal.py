@@ -103,7 +103,6 @@ class GovernanceProposals:
         self._entries = entries
         self._states: dict[str, Any] = {}
         self.relations: Mapping[str, Relation] = {
-            "Vote": _of_vote,
             "TrustDomain": self._of_changed_domain,
             "DynamicContract": _on_contract,
             "GovernanceProposal": rivals_told,
@@ -149,7 +148,7 @@ class GovernanceProposals:
             contract=case.contract(held, obj["spec"] if docket is None else docket.fields),
             live_contract=case.contract(held, obj["spec"]) if case.amends else None,
             rivals=opening.rivals(obj, context.view),
-            open_by_proposer=opening.open_by_proposer(obj, context.view),
+            open_by_proposer=opening.open_by_proposer(obj, context.view) if docket is None else 0,
             lead=context.config.webhook_lead_seconds,
         )
         if docket is None:
@@ -211,15 +210,6 @@ class GovernanceProposals:
         elif todo.action in (Action.EXECUTE, Action.EXPIRE) or execution.ends_now(gathered, docket):
             plan = execution.record_execution(gathered, docket, now)
         return plan or shown(gathered, docket, now)
-
-
-def _of_vote(obj: Obj, view: View) -> Sequence[Key]:
-    """The proposal that a vote names, and any open one with the digest that it binds."""
-    proposal = obj["spec"].get("proposal") or {}
-    named = Key("GovernanceProposal", proposal.get("namespace", ""), proposal.get("name", ""))
-    return [
-        key for key in (named, *view.by("GovernanceProposal", "digest", proposal.get("digest", ""))) if view.get(key)
-    ]
 
 
 def _of_content(obj: Obj, view: View) -> Sequence[Key]:

@@ -204,6 +204,7 @@ def _unknown(gathered: Gathered, now: int) -> Plan:
         entries=(draft,),
         status={**(plan.status or {}), "lastEntry": str(draft.entry_id)},
         events=(Note("Warning", Reason.OTHER_PROPOSAL, message),),
+        dirty=(_proposal(named),),
     )
 
 
@@ -227,7 +228,7 @@ def _record(gathered: Gathered, docket: Docket, ballot: Ballot, now: int) -> Pla
     """The entry that accepts or refuses the vote; what else follows waits until it is recorded."""
     reason, message = _judge(gathered, docket, ballot)
     key = Key("Vote", gathered.obj["metadata"]["namespace"], gathered.obj["metadata"]["name"])
-    proposal = Key("GovernanceProposal", str(docket.fields["namespace"]), str(docket.fields["name"]))
+    proposal = _proposal(docket)
     if reason is None:
         entry = _draft(gathered, docket, ballot.digest, None, "", now)
         verdict = question_of(docket, ballot).crossing(ballot, ballot.holder, gathered.at)
@@ -241,7 +242,13 @@ def _record(gathered: Gathered, docket: Docket, ballot: Ballot, now: int) -> Pla
         entries=(entry,),
         status={**(plan.status or {}), "digest": ballot.digest, "lastEntry": str(entry.entry_id)},
         events=(Note("Warning", reason, message),),
+        dirty=(proposal,),
     )
+
+
+def _proposal(docket: Docket) -> Key:
+    """Whose tally a recorded vote is part of, counted or not."""
+    return Key("GovernanceProposal", str(docket.fields["namespace"]), str(docket.fields["name"]))
 
 
 def _judge(gathered: Gathered, docket: Docket, ballot: Ballot) -> tuple[str | None, str]:
