@@ -20,7 +20,7 @@ _STATUS_TESTS = {"vetoTest": "veto"}
 
 
 def explain(
-    name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal, or an evidence bundle in a file.")],
+    name: Annotated[str, typer.Argument(help="Name of the GovernanceProposal, or a file: bundle, outcome.")],
     namespace: Namespace = None,
     output: Output = Format.TABLE,
     kubeconfig: Kubeconfig = None,
@@ -44,13 +44,15 @@ def explain(
 
 
 def from_bundle(data: bytes, where: str) -> Obj:
-    """{source, proposalDigest, outcome, acts, delegations} of an evidence bundle; what it says, not verified."""
+    """{source, proposalDigest, outcome, acts, delegations} of a bundle or an outcome document; read, not verified."""
     try:
         bundle = parse_json(data.strip())
     except NotCanonicalError as error:
         raise BadInputError(f"{where}: {error}") from error
+    if isinstance(bundle, dict) and {"outcome", "reason", "tests", "votes"} <= bundle.keys():
+        return {"source": "outcome", "proposalDigest": None, "outcome": bundle, "acts": [], "delegations": []}
     if not isinstance(bundle, dict) or not isinstance(bundle.get("outcome"), dict):
-        raise BadInputError(f"{where}: is no evidence bundle: it has no outcome")
+        raise BadInputError(f"{where}: is no evidence bundle and no outcome document: it has no outcome")
     return {
         "source": "evidence",
         "proposalDigest": bundle.get("proposalDigest"),
@@ -80,32 +82,67 @@ def _on_cluster(cluster: Cluster, proposal: Obj) -> Obj:
         data = fetch_content(cluster, status["evidenceRef"], status.get("evidenceDigest"), f"evidence of {name!r}")
         return from_bundle(data, f"evidence of {name!r}")
     if not status.get("tally"):
-        raise CliError(f"GovernanceProposal {name!r}: nothing is counted yet{why_not(proposal, 'Accepted', 'Ready')}")
+        return _unopened(proposal, name)
     votes = cluster.list("Vote", fieldSelector=f"spec.proposal.digest={status['digest']}")
-    domain = accepted(cluster, proposal["spec"]["trustDomain"])
-    rules = (domain.spec.get("voting") or {}).get(proposal["spec"]["type"]) or {}
-    same = domain.spec.get("revision") == status.get("domainRevision")
+    own, kind = str(proposal["spec"]["trustDomain"]), str(proposal["spec"]["type"])
+    parts = {str(item["name"]): item for item in status.get("domains") or ()}
+    whole = {**status, "revision": status.get("domainRevision")}
     return {
         "source": "status",
         "proposalDigest": status["digest"],
         "outcome": {
-            "outcome": status.get("outcome"),
-            "reason": status.get("reason"),
-            "decidedAt": status.get("decidedAt"),
-            "electorate": status.get("electorate"),
-            "rules": rules if same else {},
-            "sums": {key: value for key, value in status["tally"].items() if isinstance(value, int)},
-            "tests": [
-                {"name": _STATUS_TESTS.get(key, key), **value}
-                for key, value in status["tally"].items()
-                if isinstance(value, dict)
-            ],
-            "quorumMadeBy": status["tally"].get("quorumMadeBy"),
-            "votes": [_vote(vote) for vote in votes],
-            "domains": {},
+            **_part(cluster, own, kind, whole, [vote for vote in votes if _judged_in(vote, own, parts) == own]),
+            "domains": {
+                name: _part(cluster, name, kind, part, [vote for vote in votes if _judged_in(vote, own, parts) == name])
+                for name, part in parts.items()
+            },
         },
         "acts": [],
         "delegations": [],
+    }
+
+
+def _unopened(proposal: Obj, name: str) -> Obj:
+    """A refused opening has the reason and nothing else; of what only waits there is nothing to explain."""
+    from quorate.proposals.outcome import refusal  # noqa: PLC0415 - the decision code
+
+    status = proposal.get("status") or {}
+    conditions = {item["type"]: item for item in status.get("conditions") or ()}
+    stalled, accepted_ = conditions.get("Stalled", {}), conditions.get("Accepted", {})
+    refused = (stalled.get("status"), accepted_.get("status")) == ("True", "False")
+    if not refused or stalled["reason"] != accepted_["reason"]:
+        raise CliError(f"GovernanceProposal {name!r}: nothing is counted yet{why_not(proposal, 'Accepted', 'Ready')}")
+    return {
+        "source": "status",
+        "proposalDigest": status.get("digest"),
+        "outcome": refusal(str(stalled["reason"]), str(stalled["message"])),
+        "acts": [],
+        "delegations": [],
+    }
+
+
+def _judged_in(vote: Obj, own: str, parts: Obj) -> str:
+    """The domain in which a vote is judged: its own where that votes, else trustDomain."""
+    domain = str(vote["spec"].get("domain"))
+    return domain if domain in parts else own
+
+
+def _part(cluster: Cluster, domain: str, kind: str, part: Obj, votes: list[Obj]) -> Obj:
+    """One electorate's numbers as a status gives them, in the form of an outcome document."""
+    tally, spec = part["tally"], accepted(cluster, domain).spec
+    rules = (spec.get("voting") or {}).get(kind) or {}
+    return {
+        "outcome": part.get("outcome"),
+        "reason": part.get("reason") if part.get("outcome") else None,
+        "decidedAt": part.get("decidedAt"),
+        "electorate": part.get("electorate"),
+        "rules": rules if spec.get("revision") == part.get("revision") else {},
+        "sums": {key: value for key, value in tally.items() if isinstance(value, int)},
+        "tests": [
+            {"name": _STATUS_TESTS.get(key, key), **value} for key, value in tally.items() if isinstance(value, dict)
+        ],
+        "quorumMadeBy": tally.get("quorumMadeBy"),
+        "votes": [_vote(vote) for vote in votes],
     }
 
 
@@ -127,7 +164,10 @@ def show(found: Obj, *, wide: bool) -> None:
 
     document = found["outcome"]
     show_fields({"Proposal": found.get("proposalDigest"), "From": found["source"]})
-    for name, part in ({"": document} | dict(document.get("domains") or {})).items():
+    parts = dict(document.get("domains") or {})
+    if parts:  # the numbers of trustDomain are those of its part
+        print(f"\n{explained(document).headline}; each of {', '.join(parts)} has to adopt it")
+    for name, part in (parts or {"": document}).items():
         explanation = explained(part)
         print(f"\n{f'{name}: ' if name else ''}{explanation.headline}")
         for line in explanation.inputs:

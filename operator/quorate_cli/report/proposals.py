@@ -78,6 +78,9 @@ class Proposals:
             proposal["numbers"] = numbers(outcome) if outcome else None
         elif verb in _ENDS:
             proposal[_ENDS[verb]] = {"at": shown.sealed, **_plain(detail)}
+            outcome = self._read(word(detail.get("outcomeDigest")))
+            if outcome and verb == "superseded":  # a refusal has no numbers
+                proposal["numbers"] = numbers(outcome)
 
     @staticmethod
     def _act(proposal: Obj, shown: Shown, topic: str, verb: str) -> None:

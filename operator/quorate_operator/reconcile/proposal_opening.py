@@ -8,15 +8,18 @@ from typing import Any
 from quorate.api.conditions import Reason
 from quorate.audit.entry import Draft, Tether
 from quorate.audit.ids import unsigned_subject
-from quorate.canonical import NotCanonicalError, canonical_bytes, format_time
+from quorate.canonical import NotCanonicalError, canonical_bytes, digest_of_bytes, format_time
 from quorate.conflicts.detect import target_key
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
 from quorate.proposals.amendment import OpenRevision, SpecVerdict, Standing, judge_spec
+from quorate.proposals.case import Kept
+from quorate.proposals.decision import decide
 from quorate.proposals.execution import check_change
 from quorate.proposals.lifecycle import SETTLE_SECONDS, EventType
 from quorate.proposals.opening import Opening, Refusal, check_opening
+from quorate.proposals.outcome import document, refusal
 from quorate.proposals.votes import vote_key
 from quorate.trust.domain import DomainRevision
 from quorate_operator.kube.resources import Key, Obj, key_of
@@ -30,6 +33,8 @@ from quorate_operator.view import MAX_RIVALS, OPEN_PHASES, View, proposed_by
 
 MAX_OPEN = 10
 RETRY_SECONDS = 5
+MAX_REFUSAL = 1024
+"""Characters of the message of a refused opening: in its entry, its outcome document and its status."""
 
 
 def live_statement(domain: DomainRevision, obj: Obj) -> Statement | None:
@@ -182,11 +187,15 @@ def _refuse(gathered: Gathered, domain: Constitution, reason: str, message: str,
     """A refusal is recorded once for what it says; it may open later (a base that holds again, say)."""
     obj, live = gathered.obj, gathered.live
     assert live is not None
-    plan = unopened(gathered, reason, message, now, stalled=True)
+    message = message[:MAX_REFUSAL]
     subject = refusal_subject(obj) if reason in _UNSIGNED else live.digest
     last = gathered.live_heads.get(subject)
     if last is not None and last.detail.get("reason") == reason:
-        return plan
+        outcome = last.detail.get("outcomeDigest")
+        return unopened(gathered, reason, message, now, stalled=True, outcome=outcome)
+    data = canonical_bytes(refusal(str(reason), message))
+    outcome = digest_of_bytes(data)
+    plan = unopened(gathered, reason, message, now, stalled=True, outcome=outcome)
     entry = Draft(
         subject,
         None if last is None else last.entry_id,
@@ -196,11 +205,10 @@ def _refuse(gathered: Gathered, domain: Constitution, reason: str, message: str,
         gathered.at * 1_000_000,
         question="proposal.open",
         about=[live.digest],
-        detail={"reason": str(reason), "message": message[:1024]},
+        detail={"reason": str(reason), "message": message, "outcomeDigest": outcome},
     )
-    return Plan(
-        chain=domain.chain, entries=(entry,), status=plan.status, events=(Note("Warning", str(reason), message),)
-    )
+    events = (Note("Warning", str(reason), message),)
+    return Plan(chain=domain.chain, entries=(entry,), status=plan.status, events=events, content={outcome: data})
 
 
 def open_revision(docket: Docket, at: int) -> OpenRevision:
@@ -263,6 +271,8 @@ def amend(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     opening = _may_open(gathered, domain) if verdict.standing is Standing.AMENDS else None
     if not isinstance(opening, Opening):
         return None
+    ended = decide(replace(docket.case, superseded=gathered.at, kept=Kept()), gathered.at + SETTLE_SECONDS)
+    data = canonical_bytes(document(ended))
     superseded = Draft(
         docket.digest,
         docket.head.entry_id,
@@ -273,7 +283,7 @@ def amend(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
         actor_id=str(docket.fields["proposer"]),
         question="proposal.amend",
         about=[gathered.live.digest],
-        detail={"by": gathered.live.digest, "at": format_time(gathered.at)},
+        detail={"by": gathered.live.digest, "at": format_time(gathered.at), "outcomeDigest": digest_of_bytes(data)},
     )
     opened = _opened(gathered, gathered.live, opening, domain, gathered.live_heads.get(gathered.live.digest))
     count = int(docket.opening.detail.get("amendments", 0)) + 1
@@ -282,7 +292,7 @@ def amend(gathered: Gathered, docket: Docket, now: int) -> Plan | None:
     return Plan(
         chain=domain.chain,
         entries=(superseded, successor),
-        content=_content(gathered.live, opening),
+        content={**_content(gathered.live, opening), digest_of_bytes(data): data},
         events=(Note("Normal", Reason.SUPERSEDED, verdict.message),),
         dirty=(key,),
     )

@@ -30,8 +30,13 @@ _TESTS = {
 }
 
 
-def unopened(gathered: Gathered, reason: str, message: str, now: int, *, stalled: bool) -> Plan:
-    """The status of a proposal that is not open: a draft, one that waits, or one that is refused."""
+def unopened(
+    gathered: Gathered, reason: str, message: str, now: int, *, stalled: bool, outcome: str | None = None
+) -> Plan:
+    """The status of a proposal that is not open: a draft, one that waits, or one that is refused.
+
+    `outcome` is the digest of the outcome document of a refusal.
+    """
     progress = ConditionType.STALLED if stalled else ConditionType.RECONCILING
     observations = [
         observe(ConditionType.READY, False, reason, message),
@@ -40,7 +45,7 @@ def unopened(gathered: Gathered, reason: str, message: str, now: int, *, stalled
     ]
     if reason != Reason.DRAFT:
         observations.append(observe(progress, True, reason, message))
-    fields: dict[str, Any] = {"phase": str(Phase.DRAFT)}
+    fields: dict[str, Any] = {"phase": str(Phase.DRAFT), "outcomeDigest": outcome}
     if gathered.live is not None:
         fields["digest"] = gathered.live.digest
     remove = (ConditionType.SPEC_ACCEPTED,)

@@ -260,3 +260,17 @@ def test_mutated_documents_never_crash_nor_make_a_vote_count(
     assert bool(sentence) is not bool(results)
     assert "\n" not in sentence
     assert unsigned or counted(results) <= COUNTED
+
+
+def test_a_double_majority_is_explained_for_each_domain(quorate: Quorate, tmp_path: Path) -> None:
+    """`--explain` of an open one gives the numbers of both domains, each once."""
+    fleet = Fleet(domains=["fleet", "other"])
+    domains = [signed_domain(constitution(fleet.members, fleet.voting), name=name) for name in fleet.domains or ()]
+    items = [*domains, proposal(fleet.spec()), *votes(fleet, "YYN"), *votes(fleet, "Y", domain="other")]
+    (tmp_path / "all.yaml").write_text(to_yaml(items))
+    done = quorate("tally", "-f", tmp_path / "all.yaml", "--at", OPENING, "--opened", OPENING, "--explain")
+    assert (done.code, done.err) == (0, "")
+    at = format_time(OPENED + 20)
+    done = quorate("tally", "-f", tmp_path / "all.yaml", "--at", at, "--opened", OPENING, "--explain")
+    assert "each of fleet, other has to adopt it" in done.out
+    assert done.out.count("approve 2, reject 1") == done.out.count("approve 1, reject 0") == 1
