@@ -97,7 +97,7 @@ def layout(tmp_path: Path) -> Layout:
 @pytest.fixture
 async def kubelet(layout: Layout) -> AsyncIterator[Kubelet]:
     """A kubelet that runs, with the plugin beside it."""
-    config = plugin.Config(str(gpus.file(layout)), {NODE: str(gpus.plugins(layout, NODE))})
+    config = gpus.PluginConfig(str(gpus.file(layout)), {NODE: str(gpus.plugins(layout, NODE))})
     serving = asyncio.create_task(plugin.serve(config))
     played = Kubelet(gpus.plugins(layout, NODE))
     await played.start()

@@ -39,8 +39,9 @@ def real_nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     root: Path = tmp_path_factory.mktemp("real")
     archive = build_image(root)
     with Sandbox.up(
-        f"real-{os.getpid()}", nodes=1, real_nodes=2, operator=False, fast=True, state_root=root / "state", timeout=120
-    ) as running:
+        f"real-{os.getpid()}", nodes=1, real_nodes=2, gpus_per_node=2, operator=False, fast=True,
+        state_root=root / "state", timeout=120,
+    ) as running:  # fmt: skip
         for node in running.real_nodes():
             node.load(archive)
         yield running

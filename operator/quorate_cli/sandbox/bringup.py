@@ -104,7 +104,7 @@ class Bringup:
             self._say(f"no real nodes: {reason}; everything else goes on with simulated ones")
             return None
         addresses = network(options.node_network, taken=(*host.ranges(), components.SERVICE_RANGE))
-        return node.prepare(self._layout, options.real_nodes, addresses, self._say)
+        return node.prepare(self._layout, options.real_nodes, options.gpus_per_node, addresses, self._say)
 
     def _prepare_state(self, real: node.RealNodes | None) -> dict[str, object]:
         """Directories and certificates; what an attempt that never became ready left is removed first."""
@@ -200,7 +200,7 @@ class Bringup:
         if self._options.operator:
             self._ready("operator", plan)
         for real in plan.real.nodes if plan.real else ():
-            self._until(real.component, functools.partial(node.ready, cluster, real.name))
+            self._until(real.component, functools.partial(node.ready, cluster, real.name, self._options.gpus_per_node))
         cluster.close()
 
     def _start_operator(self, plan: Plan) -> None:

@@ -21,7 +21,7 @@ _FOLLOW_SECONDS = 0.2
 def up(
     name: Name = "default",
     nodes: Annotated[int, typer.Option(min=0, max=5000, help="Simulated nodes.")] = 3,
-    gpus_per_node: Annotated[int, typer.Option(min=0, max=64, help="GPUs that each simulated node shows.")] = 8,
+    gpus_per_node: Annotated[int, typer.Option(min=0, max=64, help="Simulated GPUs of each node.")] = 8,
     real_nodes: Annotated[int, typer.Option(min=0, max=32, help="Nodes that run pods (Linux, root).")] = 0,
     node_network: Annotated[str, typer.Option(help="Addresses of real nodes and their pods: a /16.")] = "10.99.0.0/16",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API server; 0: a free one.")] = 0,
@@ -115,6 +115,24 @@ def _table(state: dict[str, Any]) -> None:
         table.add_row(name, each["state"], str(each["pid"] or "-"), port, str(each["restarts"]), age)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
     print(f"kubeconfig: {state['kubeconfig']}")
+
+
+@app.command()
+def gpus(
+    name: Name = "default",
+    lose: Annotated[list[str] | None, typer.Option(help="Let this GPU fail (its id or the beginning).")] = None,
+    restore: Annotated[list[str] | None, typer.Option(help="Let this GPU work again.")] = None,
+    output: Annotated[str, typer.Option("--output", "-o", help="table or json.")] = "table",
+) -> None:
+    """Show the simulated GPUs of real nodes and who holds them; let one fail, or come back."""
+    from quorate_cli.sandbox import gpus as shown  # noqa: PLC0415
+    from quorate_cli.sandbox.instance import Sandbox  # noqa: PLC0415
+
+    if output not in ("table", "json"):
+        raise SandboxError(f"-o {output}: must be table or json")
+    layout = Sandbox.find(name).layout
+    shown.change(layout, lost=lose or (), restored=restore or ())
+    shown.show(layout, output)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from quorate_cli.sandbox.nodes.gpus import PRESENT
 from quorate_cli.sandbox.nodes.init import BIN, CONTAINERD_SOCKET
 from quorate_cli.sandbox.nodes.plan import LABEL, RealNode
 
@@ -12,8 +13,9 @@ _CLIENT_AUTHORITY = "/etc/kubernetes/ca.crt"
 _CNI = "/etc/cni/net.d"
 
 
-def services(node: RealNode) -> list[list[str]]:
-    """Command lines of a node's programs, containerd's first."""
+def services(node: RealNode, *, gpus: bool) -> list[list[str]]:
+    """Command lines of a node's programs, containerd's first; `gpus`: whether it has any."""
+    labels = [f"{LABEL}=true", *([f"{PRESENT}=true"] if gpus else ())]
     return [
         [f"{BIN}/containerd", "--config=/etc/containerd.toml", "--log-level=warn"],
         [
@@ -22,7 +24,7 @@ def services(node: RealNode) -> list[list[str]]:
             "--kubeconfig=/etc/kubernetes/kubeconfig",
             f"--hostname-override={node.name}",
             f"--node-ip={node.address}",
-            f"--node-labels={LABEL}=true",
+            f"--node-labels={','.join(labels)}",
         ],
     ]
 
@@ -48,6 +50,9 @@ def kubelet() -> dict[str, Any]:
         # Images come from archives and could not be pulled again.
         "imageGCHighThresholdPercent": 100,
         "makeIPTablesUtilChains": False,
+        # A GPU that is lost is seen within a second, not ten; what has not changed is reported every five minutes.
+        "nodeStatusUpdateFrequency": "1s",
+        "nodeStatusReportFrequency": "5m",
         "oomScoreAdj": 0,
         "port": KUBELET_PORT,
         "protectKernelDefaults": True,

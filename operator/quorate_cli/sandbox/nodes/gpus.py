@@ -57,6 +57,16 @@ class Held:
     """Whether the node's kubelet told; if not, the holder is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class PluginConfig:
+    """What the device plugin is told, in its configuration file."""
+
+    gpus: str
+    """Path of the GPUs' file."""
+    nodes: dict[str, str]
+    """Node → directory of its device-plugin sockets."""
+
+
 def file(layout: Layout) -> Path:
     """Where a sandbox keeps its GPUs."""
     return layout.state / "gpus.json"

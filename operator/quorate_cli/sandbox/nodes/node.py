@@ -11,7 +11,7 @@ from quorate_cli.cluster import Cluster, RefusedError
 from quorate_cli.sandbox import pki
 from quorate_cli.sandbox.control import python_path
 from quorate_cli.sandbox.layout import Layout, write_atomically
-from quorate_cli.sandbox.nodes import cgroup, config, fabric, image, launcher, parts, plan
+from quorate_cli.sandbox.nodes import cgroup, config, fabric, gpus, image, launcher, parts, plan
 from quorate_cli.sandbox.nodes.plan import Network, RealNode
 from quorate_cli.sandbox.supervisor import Spec
 
@@ -28,6 +28,8 @@ class RealNodes:
     nodes: list[RealNode]
     programs: Path
     """Directory of the parts (`parts.find`)."""
+    gpus_per_node: int = 0
+    """Simulated GPUs of each (`gpus.py`)."""
 
     @property
     def socket(self) -> Path:
@@ -53,6 +55,14 @@ class RealNodes:
         write_atomically(self.layout.state / "fabric.json", json.dumps(asdict(told), indent=2).encode())
         for node in self.nodes:
             self._write_node(node, authority, port)
+        gpus.write(gpus.file(self.layout), gpus.plan(self.nodes, self.gpus_per_node))
+        sockets = {node.name: str(gpus.plugins(self.layout, node.name)) for node in self.nodes}
+        plugged = gpus.PluginConfig(str(gpus.file(self.layout)), sockets)
+        write_atomically(self._plugin_file, json.dumps(asdict(plugged), indent=2).encode())
+
+    @property
+    def _plugin_file(self) -> Path:
+        return self.layout.state / "gpu-plugin.json"
 
     def _write_node(self, node: RealNode, authority: pki.Authority, port: int) -> None:
         for name in ("root", "etc/kubernetes", "etc/cni/net.d", "var/lib", "var/log"):
@@ -78,7 +88,7 @@ class RealNodes:
             programs=str(self.programs),
             images=str(self.images),
             fabric=str(self.socket),
-            services=config.services(node),
+            services=config.services(node, gpus=self.gpus_per_node > 0),
         )
         write_atomically(node.directory / "node.json", json.dumps(asdict(told), indent=2).encode())
 
@@ -87,11 +97,12 @@ class RealNodes:
         return _spec(FABRIC, "fabric", self.layout.state / "fabric.json", stage=2, groups=[])
 
     def specs(self) -> list[Spec]:
-        """A component for each node."""
-        return [
+        """A component for each node, and one for the GPUs of all."""
+        nodes = [
             _spec(node.component, "launcher", node.directory / "node.json", 3, _paths(node.group))
             for node in self.nodes
         ]
+        return [*nodes, *([_spec("gpus", "plugin", self._plugin_file, 3, [])] if self.gpus_per_node else ())]
 
     def shown(self) -> list[dict[str, str]]:
         """What the sandbox's state keeps of the nodes (`running.running`)."""
@@ -109,17 +120,17 @@ class RealNodes:
         ]
 
 
-def prepare(layout: Layout, count: int, network: Network, say: Callable[[str], None]) -> RealNodes:
+def prepare(layout: Layout, count: int, gpus_per_node: int, network: Network, say: Callable[[str], None]) -> RealNodes:
     """The nodes of a sandbox, with their parts built.
 
     Raises:
         SandboxError: a part cannot be built.
     """
-    return RealNodes(layout, network, plan.nodes(layout, network, count), parts.find(say))
+    return RealNodes(layout, network, plan.nodes(layout, network, count), parts.find(say), gpus_per_node)
 
 
-def ready(cluster: Cluster, name: str) -> bool:
-    """Whether a node says that it is Ready."""
+def ready(cluster: Cluster, name: str, gpus_per_node: int) -> bool:
+    """Whether a node says that it is Ready, with its GPUs."""
     try:
         found = cluster.request("GET", f"/api/v1/nodes/{name}")
     except RefusedError as error:
@@ -127,7 +138,8 @@ def ready(cluster: Cluster, name: str) -> bool:
             return False
         raise
     conditions = found["status"].get("conditions", ())
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    well = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    return well and int(found["status"].get("allocatable", {}).get(gpus.RESOURCE, 0)) == gpus_per_node
 
 
 def clear(layout: Layout) -> None:

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,16 +27,6 @@ _INTERVAL_SECONDS = 0.1
 _REGISTER_SECONDS = 5.0
 _ALONE_SECONDS = 3.0
 """A kubelet that registered the plugin watches it at once; one that does not is asked again after this."""
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """What the plugin is told, in its configuration file."""
-
-    gpus: str
-    """Path of the GPUs' file."""
-    nodes: dict[str, str]
-    """Node → directory of its device-plugin sockets."""
 
 
 class Plugin:
@@ -135,7 +124,7 @@ def _mark(path: Path) -> tuple[int, int] | None:
     return found.st_ino, found.st_ctime_ns
 
 
-async def serve(config: Config) -> None:
+async def serve(config: gpus.PluginConfig) -> None:
     """Run every node's plugin, and follow the file, until cancelled."""
     plugins = {name: Plugin(Path(directory)) for name, directory in config.nodes.items()}
     async with asyncio.TaskGroup() as group:
@@ -155,4 +144,4 @@ async def _follow(path: Path, plugins: Mapping[str, Plugin]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(Config(**json.loads(Path(sys.argv[1]).read_text()))))
+    asyncio.run(serve(gpus.PluginConfig(**json.loads(Path(sys.argv[1]).read_text()))))
