@@ -31,7 +31,12 @@ class Breaker:
             times.popleft()
         if len(times) < limit:
             return None
-        return now + self.window if limit == 0 else times[len(times) - limit] + self.window
+        return now + self.window if limit <= 0 else times[len(times) - limit] + self.window
+
+    @property
+    def counted(self) -> int:
+        """How many are remembered, expired ones that nobody asked about among them."""
+        return len(self._times)
 
     def forget(self) -> None:
         """Start anew."""

@@ -62,8 +62,8 @@ class Move:
 class Gate(Protocol):
     """Whether an action may be taken on the pod now."""
 
-    def blocked(self, action: LadderAction, now: int) -> tuple[Hold, int | None] | None:
-        """Why not, and when to ask again (None: when something happens); None: it may."""
+    def blocked(self, action: LadderAction, now: int, *, again: bool) -> tuple[Hold, int | None] | None:
+        """Why not, and when to ask (None: when something happens); None: it may. `again`: a retry of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +90,16 @@ class Ladder:
         began: when the violation began; None while there is none.
         rung: index of the last rung that was started or skipped; -1 before the first.
         hold: why it is held.
+        takes: the directives that the workload registered for; may change while it runs.
         due: when to look at it again without a sample; None: no need.
     """
 
-    __slots__ = ("_answered", "_attempt", "_clear_since", "_ready", "_refusal", "_retry_at", "_strategy", "_terms", "_until",
-                 "_wait_outcome", "action", "began", "due", "hold", "rung")  # fmt: skip
+    __slots__ = ("_answered", "_attempt", "_clear_since", "_ready", "_refusal", "_retry_at", "_strategy", "_terms",
+                 "_told", "_until", "_wait_outcome", "action", "began", "due", "hold", "rung", "takes")  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
+        self.takes = terms.takes
         self.reset()
 
     def reset(self) -> None:
@@ -116,6 +118,7 @@ class Ladder:
         self._attempt = 1
         self._ready = 0
         self._strategy: Strategy | None = None
+        self._told: set[Hold] = set()
 
     def judge(self, verdict: Verdict, now: int, gate: Gate) -> list[Move]:
         """Take a verdict; what follows from it now."""
@@ -145,11 +148,12 @@ class Ladder:
         return [Move(Step.RECOVERED if strategy else Step.CLEARED, rung, None, ready, strategy=strategy)]
 
     def _held(self, hold: Hold, again: int | None, now: int, action: LadderAction | None = None) -> list[Move]:
-        """Hold, and say so once."""
+        """Hold, and say so once on this rung."""
         self.due = again
-        if self.hold is hold:
-            return []
         self.hold = hold
+        if hold in self._told:
+            return []
+        self._told.add(hold)
         return [Move(Step.LATCHED if hold is Hold.LATCH else Step.HELD, self.rung, action, now, hold)]
 
     def _climb(self, severity: Severity, now: int, gate: Gate) -> list[Move]:
@@ -191,11 +195,12 @@ class Ladder:
     def _retry(self, now: int, gate: Gate) -> list[Move]:
         """Ask again for what was refused; nothing while the outcome is not known."""
         if self._retry_at is None or self.action is None:
+            self.hold = None
             return []
         if now < self._retry_at:
             self.due, self.hold = self._sooner(self._retry_at, self.rung, now), self._refusal
             return []
-        blocked = gate.blocked(self.action, now)
+        blocked = gate.blocked(self.action, now, again=True)
         if blocked is not None:
             return self._held(*blocked, now, self.action)
         ready, self._retry_at = self._retry_at, None
@@ -211,7 +216,7 @@ class Ladder:
             return False
         rung = rungs[index]
         strategy = self._terms.strategy if rung.action is LadderAction.RECOVER else None
-        action = action_of(strategy, self._terms.takes) if strategy else rung.action
+        action = action_of(strategy, self.takes) if strategy else rung.action
         if HARDNESS[action] > CLIMBS[severity]:
             self.hold = None
             return False
@@ -219,11 +224,11 @@ class Ladder:
         if now < ready:
             self.due, self.hold = ready, None
             return False
-        if action in DIRECTIVES and action not in self._terms.takes:
+        if action in DIRECTIVES and action not in self.takes:
             moves.append(Move(Step.SKIPPED, index, action, ready, Hold.NO_TAKER, strategy=strategy))
             self._arrive(index, None)
             return True
-        blocked = gate.blocked(action, now) if self._terms.acts else None
+        blocked = gate.blocked(action, now, again=False) if self._terms.acts else None
         if blocked is not None:
             if blocked[0] is Hold.OFFLINE and self._terminates_offline(index + 1, now):
                 moves.append(Move(Step.SKIPPED, index, action, ready, Hold.OFFLINE))
@@ -254,6 +259,7 @@ class Ladder:
         self._retry_at = None
         self._attempt = 1
         self._strategy = None
+        self._told.clear()
 
     def _start(self, index: int, action: LadderAction, strategy: Strategy | None, now: int) -> None:
         self._arrive(index, action)

@@ -70,6 +70,10 @@ class Policy:
     stop: bool
     source: Mapping[str, Any]
 
+    def same(self, other: "Policy") -> bool:
+        """Whether nothing that is judged differs."""
+        return self is other or (self.name, self.version, self.source) == (other.name, other.version, other.source)
+
 
 def compile_policy(name: str, spec: Mapping[str, Any], *, version: str = "") -> Policy:
     """A MissionPolicy's spec in the form in which it is judged.

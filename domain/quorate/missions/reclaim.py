@@ -1,5 +1,8 @@
 """GPU time that idle reclaim freed (docs/missions.md, "Idle reclaim")."""
 
+MOST_AWAY = 1_024
+"""Owners that are waited for; the one that left first is counted off."""
+
 
 class Freed:
     """Counts devices × time from a reclaimed pod's departure until its owner holds devices here again."""
@@ -14,6 +17,8 @@ class Freed:
         """A reclaimed pod left."""
         self.back(owner, at)
         self._away[owner] = (policy, devices, at)
+        if len(self._away) > MOST_AWAY:
+            self.back(next(iter(self._away)), at)
 
     def back(self, owner: str, at: int) -> None:
         """A pod of the owner holds devices again."""

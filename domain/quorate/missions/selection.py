@@ -105,8 +105,8 @@ def _contradictions(one: Policy, other: Policy) -> list[Finding]:
     floor, idle = one.rules.get(RuleName.UTILIZATION), other.rules.get(RuleName.IDLE)
     if isinstance(floor, UtilizationSpec) and isinstance(idle, IdleSpec) and floor.minimum <= idle.maximum:
         message = (
-            f"spec.idle.maxBasisPoints {idle.maximum} of {other.name}: a pod that keeps spec.utilization.minBasisPoints "
-            f"{floor.minimum} of {one.name} would be reclaimed as idle"
+            f"spec.idle.maxBasisPoints {idle.maximum} of {other.name}: a pod that keeps "
+            f"spec.utilization.minBasisPoints {floor.minimum} of {one.name} would be reclaimed as idle"
         )
         found.append(Finding(RuleName.IDLE, other.name, one.name, contradiction=True, message=message))
     return found
