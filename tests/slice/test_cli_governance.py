@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from quorate.canonical import parse_time
+from quorate.canonical import format_time, parse_time
 from quorate.notifications.signature import WebhookKey, headers
 from quorate_cli.output import to_yaml
 from quorate_cli.sandbox.instance import Sandbox
@@ -27,11 +28,15 @@ class Receiver(http.server.BaseHTTPRequestHandler):
     """Keeps what the operator's webhook sends."""
 
     got: ClassVar[list[tuple[dict[str, str], bytes]]] = []
+    answers: ClassVar[threading.Event] = threading.Event()
+    """While clear, messages arrive and are not answered."""
+    answers.set()
 
     def do_POST(self) -> None:
         """Take it."""
         body = self.rfile.read(int(self.headers["content-length"]))
         self.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.answers.wait(60)
         self.send_response(204)
         self.end_headers()
 
@@ -194,6 +199,65 @@ def test_an_opening_is_told_of(fleet: Fleet, quorate: Call) -> None:
     assert len(mine()) == 1
 
 
+def proposed(fleet: Fleet, name: str) -> str:
+    """Another open proposal of the fleet; its digest."""
+    fleet.proposal_name = f"{fleet.contract_name}-{name}"
+    return str(fleet.open()["status"]["digest"])
+
+
+def test_a_killed_operator_tells_what_it_recorded(fleet: Fleet, town: Sandbox) -> None:
+    """Killed -9 between entry and delivery: told after the restart under the same id, and nothing once it is over."""
+
+    def ids(digest: str) -> list[str]:
+        return [sent["webhook-id"] for sent, body in Receiver.got if json.loads(body)["data"]["digest"] == digest]
+
+    def remembered() -> Obj | None:
+        return fleet.cluster.find("Lease", "quorate-notifications", "quorate-system")
+
+    def looked_at(name: str) -> None:
+        """By the operator that leads now, which counts a new vote on it."""
+        fleet.proposal_name = f"{fleet.contract_name}-{name}"
+        fleet.vote("bob", "abstain", question=fleet.question(fleet.get("GovernanceProposal")))
+        wait_for("the count", lambda: fleet.status()["tally"].get("voters") == 1)
+
+    first = proposed(fleet, "first")
+    wait_for("the first message", lambda: ids(first))
+    began = parse_time(fleet.status()["openedAt"])
+    wait_for("a later second", lambda: time.time() >= began + 1)  # the memory is one second
+    Receiver.answers.clear()
+    try:
+        second = proposed(fleet, "second")
+        wait_for("the second message on its way", lambda: ids(second))
+        due = parse_time(fleet.status()["openedAt"])
+        entry = next(item for item in fleet.entries() if item["payload"]["subject"]["key"] == second)
+        assert entry["event_type"] == "governance.proposal.opened"
+        assert _second_of(remembered()) < due
+        town.stop("operator", signal.SIGKILL)
+    finally:
+        Receiver.answers.set()
+    town.start("operator")
+    wait_for("the second message again", lambda: len(ids(second)) == 2)
+    wait_for("its end remembered", lambda: _second_of(remembered()) >= due)
+    assert len({*ids(second)}) == 1 and len({*ids(first)}) == 1 and len(ids(first)) <= 2
+    town.stop("operator")
+    lease = remembered()
+    assert lease is not None
+    over = format_time(due + 61).removesuffix("Z") + ".000000Z"  # the minute of grace passes in no time
+    fleet.cluster.patch(lease, {"spec": {"renewTime": over}})
+    told = ids(first), ids(second)
+    town.start("operator")
+    wait_for("a second that the memory leaves open", lambda: time.time() >= due + 2)
+    third = proposed(fleet, "third")
+    wait_for("the third message", lambda: ids(third))
+    looked_at("first")
+    looked_at("second")
+    assert (ids(first), ids(second)) == told and len(ids(third)) == 1
+
+
+def _second_of(lease: Obj | None) -> int:
+    return parse_time(lease["spec"]["renewTime"].replace(".000000", "")) if lease else 0
+
+
 def test_an_amendment_opens_anew(fleet: Fleet, quorate: Call) -> None:
     """The next revision supersedes the open one; its digest is another, and votes bind that."""
     first = opened(fleet, quorate)["status"]["digest"]
@@ -335,6 +399,6 @@ def test_a_member_changes_by_constitutional_proposal(fleet: Fleet, quorate: Call
     wait_for("the opening", lambda: condition(fleet.get("GovernanceProposal"), "Accepted")[0] == "True")
     for who in ("alice", "bob", "carol", "dave"):
         done(quorate("vote", "approve", fleet.proposal_name, *key(fleet, who)))
-    wait_for("what is awaited", lambda: "Next: apply the revision of TrustDomain" in ready(fleet), 40)
+    wait_for("what is awaited", lambda: "Next: apply the revision of TrustDomain" in ready(fleet))
     done(quorate("domain", "sign", "-f", path, *key(fleet, "ada")))
     accepted(fleet, 2)

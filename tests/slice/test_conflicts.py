@@ -56,7 +56,7 @@ def rival(fleet: Fleet, name: str, signed_by: str = "alice", **fields: Any) -> O
     document["spec"] |= fields
     signed = sign_proposal(document, fleet.signer(signed_by), fleet.constitution, fleet.namespace)
     wait_for("an API server", lambda: fleet.cluster.apply(signed))
-    wait_for("the opening", lambda: phase(fleet, signed) == "Voting", 40)
+    wait_for("the opening", lambda: phase(fleet, signed) == "Voting")
     return signed
 
 
@@ -71,9 +71,9 @@ def phase(fleet: Fleet, proposal: Obj) -> str:
 
 
 def adopt(fleet: Fleet, *proposals: Obj) -> None:
-    """Three approve each, which decides it early."""
-    for proposal in proposals:
-        for voter in VOTERS:
+    """Three approve each, which decides it early; the deciding votes come together: timelocks share a second."""
+    for voter in VOTERS:
+        for proposal in proposals:
             question = fleet.question(proposal)
             fleet.vote(voter, "approve", name=f"{question.name}-{voter}"[-40:], question=question)
 
@@ -88,7 +88,7 @@ def conflict_of(fleet: Fleet, proposal: Obj) -> Obj:
                 return item
         return None
 
-    return wait_for("a conflict under arbitration", probe, 30)
+    return wait_for("a conflict under arbitration", probe)
 
 
 def settled(fleet: Fleet, conflict: Obj, **fields: str) -> Obj:
@@ -99,7 +99,7 @@ def settled(fleet: Fleet, conflict: Obj, **fields: str) -> Obj:
         status = fleet.cluster.get("PolicyConflict", name, fleet.namespace).get("status") or {}
         return status if fields.items() <= status.items() else None
 
-    return wait_for(f"{fields} of {name}", probe, 30)
+    return wait_for(f"{fields} of {name}", probe)
 
 
 def seated(fleet: Fleet, status: Obj) -> list[str]:
@@ -129,7 +129,7 @@ def test_the_winner_executes_and_the_loser_is_reconciled(quorate: Call, fleet: F
     settled(fleet, conflict, outcome="PartyB", reason="Early")
     parties = [party["name"] for party in conflict["spec"]["parties"]]
     loser, winner = (next(item for item in (one, other) if item["metadata"]["name"] == name) for name in parties)
-    wait_for("the execution", lambda: phase(fleet, winner) == "Executed", 30)
+    wait_for("the execution", lambda: phase(fleet, winner) == "Executed")
     wait_for("the failure", lambda: phase(fleet, loser) == "Failed")
     assert current(fleet, loser)["reason"] == "ConflictLost"
     status = current(fleet, winner)
@@ -175,7 +175,7 @@ def test_a_member_raises_one(quorate: Call, fleet: Fleet, tmp_path: Path) -> Non
     assert sorted(sitting) == ["bob", "dave", "eve"]
     wait_for("phase Conflict", lambda: phase(fleet, one) == "Conflict")
     arbitrate(quorate, fleet, conflict, *((who, "party-a") for who in sitting[:2]))
-    wait_for("the execution", lambda: phase(fleet, one) == "Executed", 30)
+    wait_for("the execution", lambda: phase(fleet, one) == "Executed")
     assert condition(fleet.get("GovernanceProposal", names[1]), "Accepted")[0] == "True"
 
 
@@ -236,7 +236,7 @@ def test_a_vote_against_an_override(town: Sandbox, quorate: Call, tmp_path: Path
     pages = "".join(lines).split("---\n")
     assert " open\n" in pages[0] and " Early\n" in pages[-1] and len(set(pages)) == len(pages)
     outcome = "Executed" if side == "party-a" else "Failed"
-    wait_for(outcome, lambda: phase(fleet, one) == outcome, 40)
+    wait_for(outcome, lambda: phase(fleet, one) == outcome)
     wait_for(ends, lambda: shown() == ends)
     effective = quorate("contract", "show", fleet.contract_name, "--effective", "-o", "json")["clauses"]["2.1"]["text"]
     voted = one["spec"]["change"]["patch"][0]["value"]
@@ -271,7 +271,9 @@ def test_two_changes_of_the_surfaces_that_break_their_order(town: Sandbox, quora
         "-n", fleet.namespace, "--key", fleet.folder / "keys" / "dave.key",
     )  # fmt: skip
     assert conflict_of(fleet, take)["status"]["cause"] == "Raised"
-    adopt(fleet, take, give)
+    adopt(fleet, take)
+    wait_for("that it is held", lambda: phase(fleet, take) == "Conflict")
+    adopt(fleet, give)
     conflict = conflict_of(fleet, give)
     assert conflict["status"]["cause"] == "SurfacesNotMonotonic"
     wait_for("both in phase Conflict", lambda: phase(fleet, take) == phase(fleet, give) == "Conflict")
@@ -283,8 +285,8 @@ def test_two_changes_of_the_surfaces_that_break_their_order(town: Sandbox, quora
     sitting = seated(fleet, conflict["status"])
     assert sorted(sitting) == ["carol", "dave", "eve"]
     arbitrate(quorate, fleet, conflict, *((who, winner) for who in sitting[:2]))
-    wait_for("the execution", lambda: phase(fleet, give) == "Executed", 40)
-    wait_for("the failure", lambda: phase(fleet, take) == "Failed", 40)
+    wait_for("the execution", lambda: phase(fleet, give) == "Executed")
+    wait_for("the failure", lambda: phase(fleet, take) == "Failed")
     assert current(fleet, take)["reason"] == "ConflictLost"
     held = quorate("contract", "show", fleet.contract_name, "-o", "json")["surfaces"]
     assert (held["cold"]["capabilities"], held["warming"]["capabilities"]) == (["read", "report"], ["read", "report"])

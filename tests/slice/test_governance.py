@@ -35,7 +35,7 @@ def brisk(spec: Obj) -> None:
     """Every type, decided as soon as it is sure, executed at once."""
     spec["voting"]["Constitutional"] |= {"timelockSeconds": 0, "quorumBasis": "Cast"}
     spec["voting"]["Emergency"] = {"votingPeriodSeconds": 60, "ratificationSeconds": 2}
-    spec["recovery"]["delaySeconds"] = 3
+    spec["recovery"]["delaySeconds"] = 8  # long enough that a slow machine shows what waits for it
     del spec["voting"]["Expedited"]
 
 
@@ -61,7 +61,7 @@ def message(obj: Obj, kind: str) -> str:
     return str(next(found)["message"])
 
 
-def says(fleet: Fleet, kind: str, name: str | None, what: str, reason: str, seconds: float = 20.0) -> Obj:
+def says(fleet: Fleet, kind: str, name: str | None, what: str, reason: str, seconds: float = 60.0) -> Obj:
     """Wait until a condition has this reason; the object."""
 
     def probe() -> Obj | None:
@@ -299,14 +299,16 @@ def test_an_emergency_is_ratified_or_reversed(make: MakeFleet, ratify: bool) -> 
             fleet.vote(who, "approve", question=fleet.question(opened))
     endorsements = acts(fleet, "Endorse", opened["status"]["digest"])
     edit(fleet, endorsements=endorsements)
-    fleet.phase("EmergencyExecuted")
-    wait_for("the change", lambda: clause(fleet) != before)
     status = fleet.phase("Ratified" if ratify else "Reversed")
-    if not ratify:
+    executed, *undone = [item for item in fleet.entries() if item["event_type"] == "governance.contract.changed"]
+    assert executed["payload"]["detail"]["digest"] != fleet.get("DynamicContract")["status"]["history"][-1]["digest"]
+    if ratify:
+        wait_for("the change", lambda: clause(fleet) != before)
+    else:
         wait_for("the old clause", lambda: clause(fleet) == before)
         in_force = fleet.get("DynamicContract")["status"]["inForce"]
         assert in_force["evidenceDigest"] == status["evidenceDigest"]
-    assert fleet.events()["governance.contract.changed"] == (1 if ratify else 2)
+    assert len(undone) == (0 if ratify else 1)
     fleet.evidence()
 
 

@@ -27,7 +27,7 @@ POLICIES = "/apis/quorate.dev/v1alpha1/missionpolicies"
 LEASE_SECONDS = 3
 
 
-def wait_for(what: str, probe: Callable[[], T], seconds: float = 20.0) -> T:
+def wait_for(what: str, probe: Callable[[], T], seconds: float = 60.0) -> T:
     """Poll until truthy; what is waited for is part of the failure."""
     deadline = time.monotonic() + seconds
     while True:
@@ -61,7 +61,7 @@ class Process:
     def get(self, path: str) -> tuple[int, str]:
         port = next(line["message"].rpartition(":")[2] for line in self.lines() if line.get("reason") == "Probes")
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -123,15 +123,16 @@ def test_objects_from_before_and_after_the_start_get_a_status(sandbox: Sandbox, 
 
 def test_a_graceful_stop_hands_over_at_once(sandbox: Sandbox, start: Callable[..., Process]) -> None:
     """SIGTERM releases the Lease; the standby leads before the Lease would have expired, and decides."""
-    first = start()
+    lasting = 40
+    first = start(f"--lease-seconds={lasting}")
     wait_for("the first to lead", first.leads)
-    second = start()
+    second = start(f"--lease-seconds={lasting}")
     wait_for("the second to stand by", lambda: "Probes" in second.reasons() and second.get("/readyz")[0] == 200)
     assert not second.leads()
     stopped = time.monotonic()
     assert first.stop() == 0
     wait_for("the second to lead", second.leads)
-    assert time.monotonic() - stopped < LEASE_SECONDS + 2
+    assert time.monotonic() - stopped < lasting
     name = make_policy(sandbox)
     wait_for("its decision", lambda: conditions(sandbox, name) == STALLED)
 
@@ -144,9 +145,11 @@ def test_after_a_kill_the_next_decides_within_lease_and_five_seconds(
     wait_for("the first to lead", first.leads)
     first.stop(signal.SIGKILL)
     killed, name = time.monotonic(), make_policy(sandbox)
-    start()
+    second = start()
+    wait_for("the next to be up", lambda: "Probes" in second.reasons())
+    up = time.monotonic()  # what the interpreter's own start takes is the machine's
     wait_for("the decision of the next", lambda: conditions(sandbox, name) == STALLED)
-    assert time.monotonic() - killed < LEASE_SECONDS + 5 + 2  # the interpreter's own start on a busy machine
+    assert time.monotonic() - max(up, killed + LEASE_SECONDS) < 5
 
 
 def test_a_leader_that_lost_its_lease_exits(sandbox: Sandbox, start: Callable[..., Process]) -> None:
@@ -164,7 +167,7 @@ def test_a_leader_that_lost_its_lease_exits(sandbox: Sandbox, start: Callable[..
         return True
 
     wait_for("the theft", steal)
-    assert process.process.wait(LEASE_SECONDS + 5) == 1
+    assert process.process.wait(60) == 1
     assert process.reasons()[-1] == "LostLeadership"
     assert holder(sandbox) == "thief"
 
@@ -179,7 +182,7 @@ def test_a_paused_leader_does_not_write_after_another_took_over(
     second = start()
     wait_for("the second to lead", second.leads)
     first.process.send_signal(signal.SIGCONT)
-    assert first.process.wait(10) == 1
+    assert first.process.wait(60) == 1
     assert "LostLeadership" in first.reasons()
     assert second.leads()
 
