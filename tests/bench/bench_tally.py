@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from quorate.canonical import format_time
 from quorate.identity.ed25519 import public_key_of
 from quorate.identity.statements import Statement, proposal_statement, vote_statement
-from quorate.proposals.ahead import unverified
 from quorate.proposals.decision import Case, decide
 from quorate.proposals.votes import Ballot
 from quorate.trust.domain import AcceptedRevision, DomainHistory, parse_domain
@@ -100,7 +99,7 @@ def _tally(poll: Poll) -> float:
     """Seconds from parsed statements to the decision with the reason of every vote."""
     begun = time.perf_counter()
     case = poll.case(poll.ballots())
-    verify_ahead(unverified(case.ballots, case.histories))
+    verify_ahead(case.ballots, case.histories)
     progress = decide(case, OPENED + PERIOD + 2)
     assert len(progress.tally.votes) == len(poll.votes)
     taken = time.perf_counter() - begun
@@ -112,7 +111,7 @@ def _tally(poll: Poll) -> float:
 def _one_more(poll: Poll) -> list[float]:
     """Seconds from a further vote's statement to the decision, its sums and tests, by an operator that goes on."""
     ballots = sorted(poll.ballots(), key=lambda ballot: ballot.recorded)
-    verify_ahead(unverified(ballots, {"tally": poll.history}))
+    verify_ahead(ballots, {"tally": poll.history})
     first = len(ballots) - MORE
     case = poll.case(ballots[:first])
     decide(case, ballots[first].recorded)

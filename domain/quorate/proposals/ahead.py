@@ -14,11 +14,14 @@ class Unverified(NamedTuple):
     public_key: str
 
 
-Ahead = Callable[[Sequence[Unverified]], None]
-"""Has `Ballot.signed_by` answered before it is asked, or does nothing: the tally is the same."""
+Ahead = Callable[[Sequence[Ballot], Mapping[str, DomainHistory]], None]
+"""Has `Ballot.signed_by` answered before it is asked, or does nothing: the tally is the same.
+
+It is given the votes and the accepted revisions by domain, and looks for what is `unverified` where it verifies it.
+"""
 
 
-def nothing_ahead(pending: Sequence[Unverified]) -> None:
+def nothing_ahead(ballots: Sequence[Ballot], histories: Mapping[str, DomainHistory]) -> None:
     """Every signature is verified when it is asked for."""
 
 

@@ -20,7 +20,7 @@ from quorate.identity.ed25519 import parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
 from quorate.proposals import outcome
 from quorate.proposals.acts import ActRecord
-from quorate.proposals.ahead import Ahead, nothing_ahead, unverified
+from quorate.proposals.ahead import Ahead, nothing_ahead
 from quorate.proposals.amendment import OpenRevision, Standing, judge_spec
 from quorate.proposals.chains import BEGINNING, Authorisation, Chains, build_chains, times_claimed
 from quorate.proposals.decision import Case, decide, endorsed_at, still_endorsed
@@ -73,7 +73,7 @@ def tally_documents(
     authorised: list[tuple[int, Authorisation]] = []
     while True:
         chains = build_chains(folder, pins or {}, [found for _, found in authorised])
-        ahead(unverified(_known_ballots(folder, chains), chains.histories))
+        ahead(list(_known_ballots(folder, chains)), chains.histories)
         results = _contested(folder, chains, at, opened)
         wanted = {refused["digest"] for refused in chains.refused}
         found = [item for result in results for item in result.authorises(at) if item[1].result in wanted]

@@ -17,7 +17,7 @@ from quorate.contracts.patch import Target, assemble, changed_target
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement
 from quorate.identity.vkey import VerifierKey, parse_verifier_key
-from quorate.proposals.ahead import Ahead, nothing_ahead, unverified
+from quorate.proposals.ahead import Ahead, nothing_ahead
 from quorate.proposals.ancestry import derive_history
 from quorate.proposals.bundle import (
     Bundle,
@@ -147,7 +147,7 @@ def _verify(report: Report, bundle: Bundle, pinned: Pinned, proof: bytes | None,
             Check.REVISION, f"no chain of revisions of domain {bundle.domain} holds: nothing else can be checked"
         )
         return
-    ahead(unverified([item.ballot for item in bundle.votes], histories))
+    ahead([item.ballot for item in bundle.votes], histories)
     _check_proposal(report, bundle, histories)
     _check_electorates(report, bundle, histories)
     _check_signed(report, bundle, histories)

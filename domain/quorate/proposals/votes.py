@@ -19,7 +19,7 @@ from quorate.trust.domain import DomainHistory, DomainRevision, Member, MemberKe
 from quorate.trust.record import AHEAD_SECONDS, Record, stand
 
 CHOICES = frozenset({Choice.APPROVE, Choice.REJECT, Choice.ABSTAIN, Choice.VETO, Choice.RETRACT})
-_VETO, _RETRACT = Choice.VETO, Choice.RETRACT  # an enum's attribute is looked up slowly, and this for every vote
+_VETO, _RETRACT = Choice.VETO.value, Choice.RETRACT.value  # an enum is looked up and compared slowly
 _moment = attrgetter("moment")
 
 
@@ -207,8 +207,11 @@ def choose(standing: Iterable[Ballot], threshold: int) -> MemberChoice:
     """The choice of a member from the standing vote of each of its keys."""
     by_choice: dict[str, list[Ballot]] = {}
     for ballot in standing:
-        if ballot.choice != _RETRACT:
-            by_choice.setdefault(ballot.choice, []).append(ballot)
+        choice = ballot.choice
+        if choice in by_choice:
+            by_choice[choice].append(ballot)
+        elif choice != _RETRACT:
+            by_choice[choice] = [ballot]
     reached = [choice for choice, votes in by_choice.items() if len(votes) >= threshold]
     if len(reached) != 1:
         return MemberChoice(None, None, bool(by_choice), bool(reached))
