@@ -1,7 +1,7 @@
 """The seeded rank: the formula as written, and the closed-form bound under each attack."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.trust.rank import ALPHA, ROUNDS, SCALE, rank
@@ -38,6 +38,15 @@ def naive(weights, seeds):
 def test_the_formula_as_written(weights, seeds) -> None:
     """Equal to the formula written out, to the last unit."""
     assert rank(weights, seeds) == naive(weights, seeds)
+
+
+@given(st.randoms(use_true_random=False), st.integers(1, 4), st.integers(1, 3))
+@settings(max_examples=15, deadline=None)
+def test_the_formula_as_written_where_few_change(random, degree, seeds) -> None:
+    """The same of larger graphs, in whose first and last rounds only some nodes change."""
+    names = [f"n{number}" for number in range(24)]
+    weights = {(a, random.choice(names)): random.randint(1, 10_000) for a in names for _ in range(degree)}
+    assert rank(weights, names[:seeds]) == naive(weights, names[:seeds])
 
 
 @given(WEIGHTS, SEEDS, st.randoms(use_true_random=False))
