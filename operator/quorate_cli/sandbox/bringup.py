@@ -1,5 +1,6 @@
 """Bringing a sandbox up, step by step; if a step fails or this process ends, everything goes down again."""
 
+import datetime as dt
 import errno
 import functools
 import time
@@ -170,6 +171,7 @@ class Bringup:
 
     def _start_all(self, plan: Plan) -> None:
         # Each step starts what the next ones need, and waits only for what it needs itself.
+        began = dt.datetime.now(dt.UTC)
         self._start(components.etcd(plan))
         self._start(components.apiserver(plan))
         if plan.real:
@@ -200,7 +202,9 @@ class Bringup:
         if self._options.operator:
             self._ready("operator", plan)
         for real in plan.real.nodes if plan.real else ():
-            self._until(real.component, functools.partial(node.ready, cluster, real.name, self._options.gpus_per_node))
+            self._until(
+                real.component, functools.partial(node.ready, cluster, real.name, self._options.gpus_per_node, began)
+            )
         cluster.close()
 
     def _start_operator(self, plan: Plan) -> None:

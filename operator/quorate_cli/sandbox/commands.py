@@ -37,6 +37,8 @@ def up(
     """Bring a sandbox up and wait until it is ready."""
     from quorate_cli.sandbox.instance import Sandbox  # noqa: PLC0415 - `--help` stays fast
 
+    if bare and real_nodes:
+        raise SandboxError("--real-nodes: --bare has no scheduler to give them pods; leave one of the two out")
     pins = dict(_pin(value) for value in pin or ())
     began = time.monotonic()
     with _progress() as say:
@@ -46,6 +48,10 @@ def up(
             real_nodes=real_nodes, node_network=node_network,
         )  # fmt: skip
     print(f"Sandbox {name} is ready ({time.monotonic() - began:.1f} s).")
+    if real_nodes and not sandbox.real_nodes():
+        from quorate_cli.sandbox.nodes import host  # noqa: PLC0415
+
+        print(f"  no real nodes: {host.unavailable() or 'it ran already, without them'}; simulated nodes only")
     print(f"  export KUBECONFIG={sandbox.kubeconfig}")
     print(f"  stop it: quorate sandbox down{'' if name == 'default' else f' --name {name}'}")
 

@@ -1,5 +1,6 @@
 """A sandbox's real nodes: their files, their components, and how they are asked."""
 
+import datetime as dt
 import json
 import sys
 import uuid
@@ -7,9 +8,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from quorate_cli.cluster import Cluster, RefusedError
+from quorate_cli.cluster import Cluster, NotFoundError, RefusedError
 from quorate_cli.sandbox import pki
 from quorate_cli.sandbox.control import python_path
+from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout, write_atomically
 from quorate_cli.sandbox.nodes import cgroup, config, fabric, gpus, image, launcher, parts, plan
 from quorate_cli.sandbox.nodes.plan import Network, RealNode
@@ -112,6 +114,8 @@ class RealNodes:
         """What kube-apiserver needs to reach the kubelets."""
         return [
             "--allow-privileged=true",
+            # Webhooks and aggregated servers that are Services: by their pods' addresses, since no ClusterIP answers.
+            "--enable-aggregator-routing=true",
             "--kubelet-preferred-address-types=InternalIP",
             f"--kubelet-client-certificate={self.layout.pki / 'kubelet-client.crt'}",
             f"--kubelet-client-key={self.layout.pki / 'kubelet-client.key'}",
@@ -129,16 +133,17 @@ def prepare(layout: Layout, count: int, gpus_per_node: int, network: Network, sa
     return RealNodes(layout, network, plan.nodes(layout, network, count), parts.find(say), gpus_per_node)
 
 
-def ready(cluster: Cluster, name: str, gpus_per_node: int) -> bool:
-    """Whether a node says that it is Ready, with its GPUs."""
+def ready(cluster: Cluster, name: str, gpus_per_node: int, since: dt.datetime) -> bool:
+    """Whether a node is Ready, with its GPUs, and has said so after `since`, not only in an earlier run."""
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
     try:
         found = cluster.request("GET", f"/api/v1/nodes/{name}")
-    except RefusedError as error:
-        if error.status == 404:
-            return False
-        raise
+        renewed = cluster.request("GET", lease)["spec"].get("renewTime")
+    except (NotFoundError, RefusedError):
+        return False
     conditions = found["status"].get("conditions", ())
-    well = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+    lives = renewed is not None and dt.datetime.fromisoformat(renewed) >= since
+    well = lives and any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
     return well and int(found["status"].get("allocatable", {}).get(gpus.RESOURCE, 0)) == gpus_per_node
 
 
@@ -146,10 +151,13 @@ def clear(layout: Layout) -> None:
     """Remove the cgroups that a killed sandbox left.
 
     Raises:
-        TimeoutError: a process in one cannot be killed.
+        SandboxError: a process in one cannot be killed.
     """
     for node in plan.nodes(layout, plan.network(plan.DEFAULT_NETWORK), plan.MOST_NODES):
-        cgroup.remove(node.group)
+        try:
+            cgroup.remove(node.group)
+        except TimeoutError as error:
+            raise SandboxError(f"{error}; end the processes in them by hand") from None
 
 
 def _paths(group: str) -> list[str]:
