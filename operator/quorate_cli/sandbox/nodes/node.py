@@ -135,16 +135,19 @@ def prepare(layout: Layout, count: int, gpus_per_node: int, network: Network, sa
 
 def ready(cluster: Cluster, name: str, gpus_per_node: int, since: dt.datetime) -> bool:
     """Whether a node is Ready, with its GPUs, and has said so after `since`, not only in an earlier run."""
-    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"
     try:
-        found = cluster.request("GET", f"/api/v1/nodes/{name}")
-        renewed = cluster.request("GET", lease)["spec"].get("renewTime")
+        status = cluster.request("GET", f"/api/v1/nodes/{name}")["status"]
     except (NotFoundError, RefusedError):
         return False
-    conditions = found["status"].get("conditions", ())
-    lives = renewed is not None and dt.datetime.fromisoformat(renewed) >= since
-    well = lives and any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return well and int(found["status"].get("allocatable", {}).get(gpus.RESOURCE, 0)) == gpus_per_node
+    # Its times are whole seconds. Its Lease would not do: kubelet makes that up to ten seconds after the Node.
+    moment = since.replace(microsecond=0)
+    well = any(
+        each["type"] == "Ready"
+        and each["status"] == "True"
+        and dt.datetime.fromisoformat(each["lastHeartbeatTime"]) >= moment
+        for each in status.get("conditions", ())
+    )
+    return well and int(status.get("allocatable", {}).get(gpus.RESOURCE, 0)) == gpus_per_node
 
 
 def clear(layout: Layout) -> None:
