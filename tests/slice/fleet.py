@@ -1,11 +1,16 @@
 """The example fleet under names of its own, signed by keys of its own, on a sandbox with an operator."""
 
 import copy
+import os
 import shutil
+import subprocess
+import sys
+import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +59,27 @@ def condition(obj: Obj, kind: str) -> tuple[str, str]:
     """(status, reason) of a condition; empty while it is not there."""
     found = (obj.get("status") or {}).get("conditions") or ()
     return next(((item["status"], item["reason"]) for item in found if item["type"] == kind), ("", ""))
+
+
+@contextmanager
+def watching(sandbox: Sandbox, *arguments: str) -> Iterator[list[str]]:
+    """`quorate … --watch` beside what is done meanwhile; afterwards, once it has ended by itself, all its lines."""
+    command = [sys.executable, "-m", "quorate_cli", *arguments, "--watch"]
+    environment = {**os.environ, "KUBECONFIG": str(sandbox.kubeconfig)}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    limit = threading.Timer(120, process.kill)
+    limit.start()
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None
+        lines.append(process.stdout.readline())
+        yield lines
+        lines += process.stdout
+        assert process.wait(10) == 0, lines
+    finally:
+        limit.cancel()
+        process.kill()
+        process.wait(10)
 
 
 class Fleet:

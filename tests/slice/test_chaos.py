@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 from quorate.canonical import parse_time
 from quorate_cli.sandbox import install
 from quorate_cli.sandbox.instance import Sandbox
-from tests.slice.fleet import Fleet, Obj, wait_for
+from tests.slice.fleet import Fleet, Obj, wait_for, watching
 from tests.slice.lagging import LaggingServer
 
 EXPECTED = {
@@ -148,18 +149,24 @@ def test_postgres_is_away_for_20_seconds_mid_vote(make: Callable[..., Fleet], me
 
 
 def test_the_api_server_is_killed_mid_vote(make: Callable[..., Fleet], mesh: Sandbox) -> None:
-    """Votes are cast before and after a kill -9 of the API server, and all count.
+    """Votes are cast before and after a kill -9 of the API server, and all count; who watches sees the end too.
 
     A quorum of all has it decided by the last vote and not by a deadline: the server may take its time to come back.
     """
     fleet = make(300, earlyDecision=True, quorumBasisPoints=10_000)
     fleet.open()
-    killed = threading.Timer(0.2, lambda: mesh.kill("apiserver"))
-    killed.start()
-    cast(fleet)
-    killed.join()
-    mesh.wait("apiserver", 60)
-    check(fleet)
+    with watching(mesh, "proposal", "show", fleet.proposal_name, "-n", fleet.namespace) as lines:
+        killed = threading.Timer(0.2, lambda: mesh.kill("apiserver"))
+        killed.start()
+        cast(fleet)
+        killed.join()
+        mesh.wait("apiserver", 60)
+        check(fleet)
+    assert lines[0].startswith("PHASE") and lines[-1].startswith("Executed")
+    told = [line for line in lines if line.endswith("; asked again until it answers\n")]
+    assert told and lines.count("the API server answers again\n") == len(told)
+    shown = [line for line in lines if line.startswith(("Voting", "Adopted", "Executed"))]
+    assert all(one != other for one, other in pairwise(shown))
 
 
 @contextmanager

@@ -1,12 +1,7 @@
 """Conflicts on a real API server: adopted rivals wait, arbitrators vote by command line, the outcome is executed."""
 
 import copy
-import os
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +13,7 @@ from quorate_cli.proposal import fetch_content
 from quorate_cli.propose import base_digest, sign_proposal
 from quorate_cli.sandbox.instance import Sandbox
 from quorate_cli.sources import Sources
-from tests.slice.fleet import Fleet, Obj, condition, wait_for
+from tests.slice.fleet import Fleet, Obj, condition, wait_for, watching
 
 HUB = "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01"
 VOTERS = ("alice", "bob", "carol")
@@ -177,27 +172,6 @@ def test_a_member_raises_one(quorate: Call, fleet: Fleet, tmp_path: Path) -> Non
     arbitrate(quorate, fleet, conflict, *((who, "party-a") for who in sitting[:2]))
     wait_for("the execution", lambda: phase(fleet, one) == "Executed")
     assert condition(fleet.get("GovernanceProposal", names[1]), "Accepted")[0] == "True"
-
-
-@contextmanager
-def watching(town: Sandbox, *arguments: str) -> Iterator[list[str]]:
-    """`quorate … --watch` beside what is done meanwhile; afterwards, once it has ended by itself, all its lines."""
-    command = [sys.executable, "-m", "quorate_cli", *arguments, "--watch"]
-    environment = {**os.environ, "KUBECONFIG": str(town.kubeconfig)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-    limit = threading.Timer(60, process.kill)
-    limit.start()
-    lines: list[str] = []
-    try:
-        assert process.stdout is not None
-        lines.append(process.stdout.readline())
-        yield lines
-        lines += process.stdout
-        assert process.wait(10) == 0, lines
-    finally:
-        limit.cancel()
-        process.kill()
-        process.wait(10)
 
 
 @pytest.mark.parametrize(("side", "ends"), [("party-a", "ConflictLost"), ("party-b", "Overridden")])

@@ -157,7 +157,7 @@ def test_a_constitution_without_its_admins_is_not_accepted(fleet: Fleet) -> None
     fleet.cluster.apply(
         {"apiVersion": live["apiVersion"], "kind": "TrustDomain", "metadata": {"name": fleet.name}, "spec": spec}
     )
-    wait_for("Unauthorized", lambda: condition(fleet.get("TrustDomain"), "Authorized")[1] == "Unauthorized", 40)
+    wait_for("Unauthorized", lambda: condition(fleet.get("TrustDomain"), "Authorized")[1] == "Unauthorized")
     assert fleet.get("TrustDomain")["status"]["accepted"]["digest"] == accepted["digest"]
 
 

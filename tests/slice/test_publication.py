@@ -42,7 +42,7 @@ def test_checkpoints_and_cosignatures_are_published(
     fleet, keys_folder = Fleet(town, tmp_path / "fleet"), tmp_path / "fleet" / "keys"
     fleet.found()
     place, folder = LogDirectory.of(LocalFiles(published), fleet.chain), published / chain_path(fleet.chain)
-    wait_for("a published checkpoint", place.note, 60)
+    wait_for("a published checkpoint", place.note)
     keys = {name: (keys_folder / f"{name}.pub").read_text().strip() for name in ("log", "witness-a-log")}
     found = outsider("directory", "-dir", folder, log=[keys["log"]])
     assert found["origin"] == fleet.chain and found["size"] >= 1
@@ -51,8 +51,8 @@ def test_checkpoints_and_cosignatures_are_published(
         *("--key", str(keys_folder / "witness-a-log.key"), "--kubeconfig", str(town.kubeconfig)),
         *("--pin", f"{fleet.chain}={fleet.constitution.digest}"),
     ]
-    wait_for("a round of the witness", lambda: run(witness) == 0, 60)
-    wait_for("a cosigned checkpoint", lambda: len(parse_note(place.note() or "").signatures) > 1, 60)
+    wait_for("a round of the witness", lambda: run(witness) == 0)
+    wait_for("a cosigned checkpoint", lambda: len(parse_note(place.note() or "").signatures) > 1)
     found = outsider("directory", "-dir", folder, "-need", 1, log=[keys["log"]], witnesses=[keys["witness-a-log"]])
     assert len(found["cosigners"]) == 1
     capsys.readouterr()

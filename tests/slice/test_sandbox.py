@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Iterator[Path]:
             Sandbox(state.name, tmp_path).down()
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"

@@ -45,7 +45,7 @@ def use_path(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
     monkeypatch.setenv("PATH", f"{directory}:/usr/bin:/bin")
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true in time"
@@ -155,4 +155,4 @@ def test_unreachable_release_host_fails_fast(monkeypatch: pytest.MonkeyPatch, tm
         began = time.monotonic()
         with pytest.raises(download.UnavailableError):
             download.fetch("kubectl", "linux", "amd64", tmp_path / "kubectl", lambda line: None)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9  # the contact is given up after 3, a stalled answer after 10

@@ -52,7 +52,7 @@ class Watched(Fleet):
 
     def demand(self, witnesses: int) -> None:
         """Ask for so many cosignatures."""
-        wait_for("a checkpoint", lambda: (self.checkpoint().get("status") or {}).get("note"), 40)
+        wait_for("a checkpoint", lambda: (self.checkpoint().get("status") or {}).get("note"))
         spec = {"chain": self.chain, "verify": "None", "requireWitnesses": witnesses}
         api = "quorate.dev/v1alpha1"
         self.cluster.apply(
@@ -151,7 +151,7 @@ def test_two_witnesses_cosign_and_only_then_it_is_ready(fleet: Watched) -> None:
     fleet.demand(2)
     fleet.ready("WitnessesMissing")
     with fleet.watching("witness-a") as first:
-        status = wait_for("a cosignature", lambda: fleet.checkpoint()["status"].get("cosignatures"), 40)
+        status = wait_for("a cosignature", lambda: fleet.checkpoint()["status"].get("cosignatures"))
         assert [item["name"] for item in status] == ["example-mesh/witness-a-log"]
         fleet.ready("WitnessesMissing")
         with fleet.watching("witness-b"):
@@ -160,7 +160,7 @@ def test_two_witnesses_cosign_and_only_then_it_is_ready(fleet: Watched) -> None:
             os.kill(first.pid, signal.SIGKILL)
             first.wait()
             fleet.open()
-            grown = wait_for("growth", lambda: _grown(fleet, status["size"]), 40)
+            grown = wait_for("growth", lambda: _grown(fleet, status["size"]))
             assert condition(grown, "Ready")[1] == "WitnessesMissing"
             with fleet.watching("witness-a"):
                 status = fleet.ready("Ready")
@@ -206,7 +206,7 @@ def test_an_older_view_is_not_cosigned(fleet: Watched) -> None:
     assert fleet.once("witness-a") == 0
     first = fleet.ready("Ready")
     fleet.open()
-    wait_for("growth", lambda: _grown(fleet, first["size"]), 40)
+    wait_for("growth", lambda: _grown(fleet, first["size"]))
     assert fleet.once("witness-a") == 0
     newest = fleet.ready("Ready")["note"]
     with stopped(fleet.sandbox):
@@ -243,7 +243,7 @@ def test_a_restored_database_is_witnessed_again(
     before = fleet.ready("Ready")["size"]
     backup = Backup(fleet.sandbox, tmp_path)
     fleet.open()
-    wait_for("growth", lambda: _grown(fleet, before), 40)
+    wait_for("growth", lambda: _grown(fleet, before))
     assert fleet.once("witness-a") == 0
     lost = fleet.ready("Ready")
     backup.put_back()
@@ -273,7 +273,7 @@ def test_a_restored_database_is_witnessed_again(
 
     reset = ["witness", "reset", fleet.chain, "--state", str(fleet.folder / "witness-a")]
     assert run([*reset, "--reason", "resumed after quarantine 1: last night's backup"]) == 0
-    wait_for("its cosignature of the new epoch", lambda: fleet.once("witness-a") == 0 and _is_ready(fleet), 60)
+    wait_for("its cosignature of the new epoch", lambda: fleet.once("witness-a") == 0 and _is_ready(fleet))
     status = fleet.ready("Ready")
     assert fleet.cosigners(status["note"]) == {"example-mesh/witness-a-log"}
     assert fleet.verified(status["note"], str(fleet.witness_key("witness-a"))) == 0
