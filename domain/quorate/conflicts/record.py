@@ -19,7 +19,7 @@ from quorate.conflicts.effect import held_conflicts, loss
 from quorate.conflicts.raised import MAX_RAISED, may_raise, raised, raises
 from quorate.conflicts.severity import Extent, scope_of, severity_of
 from quorate.identity.statements import Statement
-from quorate.proposals.bundle import RAISED_FORMAT, Bundle, DomainRecord, RevisionRecord, Signed, entry_second
+from quorate.proposals.bundle import CONFLICT_FORMAT, Bundle, DomainRecord, RevisionRecord, Signed, entry_second
 from quorate.proposals.report import Check, Finding, Report
 from quorate.proposals.votes import Ballot, vote_key
 from quorate.trust.domain import DomainHistory, DomainRevision
@@ -52,14 +52,20 @@ def check_conflicts(report: Report, bundle: Bundle, derive: Derive) -> list[Doma
     Returns the chains of revisions that hold, of the conflicts' domains and of those above them.
     """
     derived: list[DomainHistory] = []
+    chains: dict[tuple[str, str], DomainHistory | None] = {}
     for document in bundle.conflicts:
         conflict = Conflict.of(bundle.mesh_id, document["conflict"])
         if document["conflict"] != conflict.document or conflict.side(bundle.proposal_digest) is None:
             report.fault(Check.CONFLICT, f"conflict {conflict.digest} is none of this proposal")
             continue
         part = replace(bundle, domains={name: _domain(items) for name, items in document["domains"].items()})
-        histories = {name: derive(part, name) for name in part.domains}
-        known = {name: history for name, history in histories.items() if history is not None}
+        known: dict[str, DomainHistory] = {}
+        for name, items in document["domains"].items():
+            key = (name, digest_of(items))
+            if key not in chains:  # most conflicts of a proposal repeat the same chain
+                chains[key] = derive(part, name)
+            if (history := chains[key]) is not None:
+                known[name] = history
         derived += known.values()
         if conflict.domain not in known:
             report.fault(
@@ -109,7 +115,7 @@ def _check_raising(
     found, is_raised = document.get("attestation"), detail["cause"] == Cause.RAISED
     if found is None and is_raised:
         message = f"{name}: the attestation of {detail['raisedBy']}, who raised it, is not in the bundle"
-        if version == RAISED_FORMAT:
+        if version == CONFLICT_FORMAT:
             report.fault(Check.CONFLICT, message)
         else:  # made before there was a v2
             report.missing.append(Finding(Check.CONFLICT, message))

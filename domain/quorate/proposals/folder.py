@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quorate.api.governance_proposal import GovernanceProposalSpec
-from quorate.api.policy_conflict import PolicyConflictSpec
+from quorate.api.policy_conflict import PolicyConflictSpec, Severity
 from quorate.canonical import MAX_INTEGER, NotCanonicalError, canonical_bytes, parse_time
 from quorate.proposals.votes import Ballot
 from quorate.trust.attestations import check_attestation_form
@@ -228,6 +228,9 @@ def _check_conflict(item: Object) -> None:
     except ValueError as error:
         raise DocumentError(f"{title_of(item)}: {error}") from error
     time_of(item, "status", "openedAt")
+    severity = (item.get("status") or {}).get("severity")
+    if severity is not None and severity not in list(Severity):
+        raise DocumentError(f"{title_of(item)}: status.severity {severity!r} must be one of {', '.join(Severity)}")
 
 
 def _check_domain(item: Object) -> None:

@@ -2,18 +2,25 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import suppress
+from random import Random
 from typing import Any
 
 import pytest
 
+from quorate.audit.ids import entry_id
 from quorate.audit.verify import Verdict
 from quorate.canonical import canonical_bytes, parse_json
 from quorate.conflicts import raised as rules
 from quorate.identity.statements import attestation_statement
 from quorate.identity.vkey import SignerKey
+from quorate.proposals import evidence as evidences
+from quorate.proposals.ancestry import derive_history
 from quorate.proposals.bundle import parse_bundle
+from quorate.proposals.documents import DocumentError, tally_documents
 from quorate.proposals.evidence import Pinned, verify
 from quorate_operator.kube.resources import Key
+from tests.unit.cli.test_tally import places
 from tests.unit.proposals.fleet import MESH, node, seed
 
 from .test_conflicts import (
@@ -107,8 +114,6 @@ def _recorded(document: dict[str, Any], attestation: dict[str, Any]) -> None:
 
 
 def _entry_id(subject: str) -> str:
-    from quorate.audit.ids import entry_id  # noqa: PLC0415 - of this forgery alone
-
     return str(entry_id(subject, None))
 
 
@@ -196,3 +201,61 @@ async def test_c28_a_fourth_one_is_refused_by_documents(monkeypatch: pytest.Monk
         (conflicts[3].name, "TooManyConflicts")
     ]
     assert found["execution"] == {"state": "Proceeds", "reason": None}
+
+
+async def test_a_chain_that_conflicts_repeat_is_authorised_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three conflicts that carry the same revisions cost one derivation of them besides the bundle's own."""
+    town, one, conflicts = await raised(3)
+    for number, conflict in enumerate(conflicts, 1):
+        raise_one(town, conflict, sequence=number)
+        await town.settle(1)
+        arbitrate(town, conflict, "AA")
+        await town.settle(3)
+    await town.settle(40)
+    document = evidence(town, one)
+    assert len(document["conflicts"]) == 3
+    derived = []
+
+    def counting(*arguments: Any) -> Any:
+        derived.append(arguments[2])
+        return derive_history(*arguments)
+
+    monkeypatch.setattr(evidences, "derive_history", counting)
+    assert verify(canonical_bytes(document), pinned=Pinned()).applicable
+    assert derived == ["fleet", "fleet"]
+
+
+async def test_mutated_conflict_documents_end_in_a_sentence() -> None:
+    """Whatever stands in a PolicyConflict or in an attestation on it, the tally tells or refuses with one sentence."""
+    town, _, conflicts = await raised(2)
+    for number, conflict in enumerate(conflicts, 1):
+        raise_one(town, conflict, sequence=number)
+    await town.settle(2)
+    arbitrate(town, conflicts[0], "AA")
+    await town.settle(3)
+    kinds = ("TrustDomain", "GovernanceProposal", "Vote", "Attestation", "PolicyConflict")
+    documents = [obj for obj in town.server.objects.values() if obj["kind"] in kinds]
+    odd = [(n, place) for n, obj in enumerate(documents) if obj["kind"] in kinds[3:] for place in places(obj)]
+    junk = [None, True, -1, 2**60, 1.5, "", "x", {}, [], [{}], "9999-12-31T23:59:59Z", "sha256:" + "0" * 64, node("m3")]
+    chance = Random(7)
+    for _ in range(150):
+        items = copy.deepcopy(documents)
+        number, (*parents, last) = chance.choice(odd)
+        inner: Any = items[number]
+        for step in parents:
+            inner = inner[step]
+        inner[last] = chance.choice(junk)
+        with suppress(DocumentError):
+            tally_documents(items, at=int(town.now))
+
+
+@pytest.mark.parametrize("severity", ["Severe", 5, {}])
+async def test_a_severity_that_does_not_exist_is_named(severity: object) -> None:
+    """A status is nobody's signature: what it claims is of a form, or refused with field and rule."""
+    town, _, (conflict,) = await raised()
+    raise_one(town, conflict)
+    await town.settle(2)
+    town.server.objects[conflict]["status"]["severity"] = severity
+    documents = [obj for key, obj in town.server.objects.items() if key.kind in ("GovernanceProposal", conflict.kind)]
+    with pytest.raises(DocumentError, match=r"PolicyConflict c0: status.severity .* must be one of Low, Medium"):
+        tally_documents(documents, at=int(town.now))
