@@ -138,7 +138,9 @@ class Server:
     def __init__(self) -> None:
         self.version, self.outcome = 1, "open"
         self.changed = threading.Condition()
-        self.away, self.cut = False, False
+        self.cut = False
+        self.stale, self.deleted = 0, False
+        """So many watches are told that their version is too old; the object is gone."""
         self.watches: list[str] = []
         self.port = 0
 
@@ -149,6 +151,11 @@ class Server:
     def say(self, outcome: str) -> None:
         with self.changed:
             self.version, self.outcome = self.version + 1, outcome
+            self.changed.notify_all()
+
+    def delete(self) -> None:
+        with self.changed:
+            self.deleted = True
             self.changed.notify_all()
 
     def leave(self) -> None:
@@ -174,8 +181,15 @@ class Server:
                 seen = int(self.path.partition("resourceVersion=")[2].partition("&")[0])
                 own.watches.append(self.path)
                 self.end_headers()
+                if own.stale:
+                    own.stale -= 1
+                    self.wfile.write(b'{"type": "ERROR", "object": {"kind": "Status", "code": 410}}\n')
+                    return
                 with own.changed:
                     while not own.cut:
+                        if own.deleted:
+                            self.wfile.write(json.dumps({"type": "DELETED", "object": own.document()}).encode() + b"\n")
+                            return
                         if own.version > seen:
                             seen = own.version
                             self.wfile.write(
@@ -243,6 +257,23 @@ def test_a_real_server_that_goes_away_and_comes_back(
         captured.err.splitlines()[0],
         "the API server answers again",
     ]
+
+
+def test_a_version_that_is_too_old_and_a_deletion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch that the server cannot go on with begins with a new reading; the object's deletion ends it."""
+    monkeypatch.setattr(clusters, "SHORTEST_WATCH_SECONDS", 0.0)
+    server = Server()
+    server.stale = 2
+    with server.serving():
+        found = Cluster(Connection(server=f"http://127.0.0.1:{server.port}")).changes("PolicyConflict", "c", "default")
+        read = [next(found)["metadata"]["resourceVersion"] for _ in range(3)]
+        server.say("PartyA")
+        assert next(found)["status"]["outcome"] == "PartyA"
+        server.delete()
+        with pytest.raises(NotFoundError, match="PolicyConflict 'c' was deleted"):
+            next(found)
+    assert read == ["1", "1", "1"]
+    assert len(server.watches) == 3 and all("timeoutSeconds=30" in path for path in server.watches)
 
 
 def test_a_watch_is_of_a_cluster_and_of_now(quorate: Quorate) -> None:
