@@ -3,6 +3,7 @@
 import copy
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -62,8 +63,11 @@ def condition(obj: Obj, kind: str) -> tuple[str, str]:
 
 
 @contextmanager
-def watching(sandbox: Sandbox, *arguments: str) -> Iterator[list[str]]:
-    """`quorate … --watch` beside what is done meanwhile; afterwards, once it has ended by itself, all its lines."""
+def watching(sandbox: Sandbox, *arguments: str, until: str | None = None) -> Iterator[list[str]]:
+    """`quorate … --watch` beside what is done meanwhile; afterwards all its lines.
+
+    It has ended by itself, or of Ctrl-C once a line held `until`.
+    """
     command = [sys.executable, "-m", "quorate_cli", *arguments, "--watch"]
     environment = {**os.environ, "KUBECONFIG": str(sandbox.kubeconfig)}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
@@ -74,7 +78,10 @@ def watching(sandbox: Sandbox, *arguments: str) -> Iterator[list[str]]:
         assert process.stdout is not None
         lines.append(process.stdout.readline())
         yield lines
-        lines += process.stdout
+        for line in process.stdout:
+            lines.append(line)
+            if until is not None and until in line:
+                process.send_signal(signal.SIGINT)
         assert process.wait(10) == 0, lines
     finally:
         limit.cancel()

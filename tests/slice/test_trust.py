@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from quorate_cli.sandbox.instance import Sandbox
-from tests.slice.fleet import Fleet, Obj, condition, wait_for
+from tests.slice.fleet import Fleet, Obj, condition, wait_for, watching
 
 HUB = "3f0a1c5e-7b2d-4c89-9e31-5a6b7c8d9e01"
 VOTERS = ("bob", "carol", "dave")
@@ -93,7 +93,9 @@ def test_attestations_give_a_score_and_an_expired_one_falls_away(town: Sandbox, 
     assert "5832 of 10000" in quorate("trust", "path", *ends, *at)
     ranks = quorate("trust", "rank", "--domain", fleet.name, *at, "-o", "json")
     assert [row["node"] for row in ranks] == [node(fleet, name) for name in ("alice", "bob", "carol")]
-    says(fleet, "Attestation", made["metadata"]["name"], "Ready", "Expired")
+    with watching(town, "trust", "path", *ends, until=" 0 of 10000") as lines:
+        says(fleet, "Attestation", made["metadata"]["name"], "Ready", "Expired")
+    assert lines[0].startswith("From:") and sum("Score:" in line for line in lines) <= 2
     assert quorate("trust", "path", *ends, "-o", "json")["scoreBasisPoints"] == 0
     assert fleet.events()["trust.attestation.accepted"] == 2
 
