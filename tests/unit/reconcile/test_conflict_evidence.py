@@ -10,9 +10,9 @@ import pytest
 
 from quorate.audit.ids import entry_id
 from quorate.audit.verify import Verdict
-from quorate.canonical import canonical_bytes, parse_json
+from quorate.canonical import canonical_bytes, format_time, parse_json
 from quorate.conflicts import raised as rules
-from quorate.identity.statements import attestation_statement
+from quorate.identity.statements import attestation_statement, trust_domain_statement
 from quorate.identity.vkey import SignerKey
 from quorate.proposals import evidence as evidences
 from quorate.proposals.ancestry import derive_history
@@ -34,7 +34,7 @@ from .test_conflicts import (
     raised,
     six,
 )
-from .town import Town
+from .town import Town, sign_domain
 
 __all__ = ["six"]
 pytestmark = pytest.mark.usefixtures("six")
@@ -74,7 +74,11 @@ async def test_c29_a_bundle_of_version_1_does_not_tell_who_raised_it() -> None:
     del document["conflicts"][0]["attestation"]
     report = verify(canonical_bytes(document), pinned=Pinned())
     assert report.verdict is Verdict.TAMPERED
-    assert "with no attestation" in report.faults[0].message
+    for party in document["conflicts"][0]["proposals"]:
+        del party["opening"]
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert report.verdict is Verdict.TAMPERED
+    assert "with no opening" in report.faults[0].message
     document["format"] = "quorate.dev/evidence/v1"
     report = verify(canonical_bytes(document), pinned=Pinned())
     assert (report.verdict, report.applicable, report.faults) == (Verdict.CANNOT_TELL, False, [])
@@ -236,7 +240,21 @@ async def test_mutated_conflict_documents_end_in_a_sentence() -> None:
     kinds = ("TrustDomain", "GovernanceProposal", "Vote", "Attestation", "PolicyConflict")
     documents = [obj for obj in town.server.objects.values() if obj["kind"] in kinds]
     odd = [(n, place) for n, obj in enumerate(documents) if obj["kind"] in kinds[3:] for place in places(obj)]
-    junk = [None, True, -1, 2**60, 1.5, "", "x", {}, [], [{}], "9999-12-31T23:59:59Z", "sha256:" + "0" * 64, node("m3")]
+    junk: list[Any] = [
+        None,
+        True,
+        -1,
+        2**60,
+        1.5,
+        "",
+        "x",
+        {},
+        [],
+        [{}],
+        "9999-12-31T23:59:59Z",
+        "sha256:" + "0" * 64,
+        node("m3"),
+    ]
     chance = Random(7)
     for _ in range(150):
         items = copy.deepcopy(documents)
@@ -259,3 +277,31 @@ async def test_a_severity_that_does_not_exist_is_named(severity: object) -> None
     documents = [obj for key, obj in town.server.objects.items() if key.kind in ("GovernanceProposal", conflict.kind)]
     with pytest.raises(DocumentError, match=r"PolicyConflict c0: status.severity .* must be one of Low, Medium"):
         tally_documents(documents, at=int(town.now))
+
+
+async def test_c30_a_key_that_was_removed_raises_nothing() -> None:
+    """C30: there is room for a conflict after its member's key was removed: it does not open, by documents neither."""
+    town, _, conflicts = await raised(3)
+    conflicts.append(contested(town, "c4", *(Key("GovernanceProposal", "default", f"o{n}") for n in range(2))))
+    await town.settle()
+    for number, conflict in enumerate(conflicts, 1):
+        raise_one(town, conflict, sequence=number)
+        await town.settle(1)
+    assert town.condition(conflicts[3], "Ready")[1] == "TooManyConflicts"
+    before = {name: value for name, value in town.server.objects[town.domain]["spec"].items() if name != "signatures"}
+    members = [item for item in before["members"] if item["nodeId"] != node("m2")]
+    digest = trust_domain_statement("fleet", before).digest
+    await town.settle(1)
+    second = {**before, "revision": 2, "previousDigest": digest, "members": members}
+    first = copy.deepcopy(town.server.objects[town.domain])
+    town.apply("TrustDomain", "fleet", sign_domain(second))
+    await town.settle(2)
+    arbitrate(town, conflicts[0], "AA")
+    await town.settle(10)
+    assert town.status(conflicts[0])["outcome"] == "PartyA"
+    assert town.condition(conflicts[3], "Ready")[1] == "NotRaised"
+    assert "openedAt" not in town.status(conflicts[3])
+    town.server.objects[town.domain]["metadata"]["creationTimestamp"] = format_time(int(town.now) - 12)
+    town.server.objects[Key("TrustDomain", "", "first")] = first
+    refused = offline(town)["o0"]["refusedConflicts"]
+    assert [(item["name"], item["reason"]) for item in refused] == [("c4", "NotRaised")]
