@@ -169,6 +169,7 @@ class Engine:
 
     def _drop_pending(self, tracked: Tracked) -> None:
         self.node.leaving.pop(tracked.pod.uid, None)
+        self.node.asked.discard(tracked.pod.uid)
         for key in [key for key, pending in self._pending.items() if pending[0] is tracked]:
             del self._pending[key]
         for watch in tracked.watches:
@@ -282,6 +283,7 @@ class Engine:
         if tracked is None or action not in REMOVES:
             return
         uid = tracked.pod.uid
+        self.node.asked.discard(uid)
         if event.outcome is Outcome.DONE:
             del self._pending[event.decision]
             if watch is not None:
@@ -329,7 +331,8 @@ class Engine:
         due, change = ladder.due, watch.validator.due()
         if change is not None and change > now and (due is None or change < due):
             due = change
-        self._schedule.put(watch, due)
+        if due != watch.due:
+            self._schedule.put(watch, due)
 
     def _carry(self, watch: Watch, move: Move, key: str) -> None:
         """Record a move, and note what is begun."""
@@ -347,6 +350,7 @@ class Engine:
             self._pending[key] = (tracked, watch, action)
         if action in REMOVES:
             self.node.leaving[tracked.pod.uid] = watch.policy.name
+            self.node.asked.add(tracked.pod.uid)
             tracked.removed_for = watch.rule
         elif action in HARD:
             self.node.hard(tracked.pod.owner, self.now)

@@ -19,13 +19,15 @@ MOST_OWNERS = 4_096
 class Node:
     """Connection, evictions under way, breaker and latches of one node."""
 
-    __slots__ = ("_latches", "breaker", "leaving", "online")
+    __slots__ = ("_latches", "asked", "breaker", "leaving", "online")
 
     def __init__(self) -> None:
         self.online = True
         self.breaker = Breaker(HOUR)
         self.leaving: dict[str, str] = {}
         """Uid of a pod that is being evicted or terminated → the policy that asked."""
+        self.asked: set[str] = set()
+        """Those of them whose outcome is not known: the breaker counts them as if they were done."""
         self._latches: dict[str, Breaker] = {}
 
     def hard(self, owner: str, at: int) -> None:
@@ -133,7 +135,7 @@ class Watch:
                 return Hold.NOT_EVICTED, None
         if own_eviction:
             return None
-        until = node.breaker.open_until(now, budget.node_per_hour - len(node.leaving))
+        until = node.breaker.open_until(now, budget.node_per_hour - len(node.asked))
         if until is not None:
             return Hold.NODE_BREAKER, until
         if node.under_way(self.policy.name) >= budget.concurrent:

@@ -94,8 +94,9 @@ class Ladder:
         due: when to look at it again without a sample; None: no need.
     """
 
-    __slots__ = ("_answered", "_attempt", "_clear_since", "_ready", "_refusal", "_retry_at", "_strategy", "_terms",
-                 "_told", "_until", "_wait_outcome", "action", "began", "due", "hold", "rung", "takes")  # fmt: skip
+    __slots__ = ("_answered", "_attempt", "_clear_since", "_level", "_raised", "_ready", "_refusal", "_retry_at",
+                 "_strategy", "_terms", "_told", "_until", "_wait_outcome", "action", "began", "due", "hold", "rung",
+                 "takes")  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -119,6 +120,8 @@ class Ladder:
         self._ready = 0
         self._strategy: Strategy | None = None
         self._told: set[Hold] = set()
+        self._level = Severity.LOW
+        self._raised = 0
 
     def judge(self, verdict: Verdict, now: int, gate: Gate) -> list[Move]:
         """Take a verdict; what follows from it now."""
@@ -135,7 +138,10 @@ class Ladder:
             return []
         if self.began is None:
             self.began = self._ready = min(verdict.since, now)
-        return self._climb(verdict.severity, now, gate)
+        if verdict.severity > self._level:
+            self._raised = min(verdict.since, now)
+        self._level = verdict.severity
+        return self._climb(verdict, now, gate)
 
     def _good(self, now: int) -> list[Move]:
         if self._clear_since is None:
@@ -156,14 +162,14 @@ class Ladder:
         self._told.add(hold)
         return [Move(Step.LATCHED if hold is Hold.LATCH else Step.HELD, self.rung, action, now, hold)]
 
-    def _climb(self, severity: Severity, now: int, gate: Gate) -> list[Move]:
+    def _climb(self, verdict: Verdict, now: int, gate: Gate) -> list[Move]:
         moves: list[Move] = []
         while True:
             if self._wait_outcome and not self._may_pass_outcome(now):
                 return moves + self._retry(now, gate)
             if not self._answer_over(now, moves):
                 return moves
-            if not self._next(severity, now, gate, moves):
+            if not self._next(verdict, now, gate, moves):
                 return moves
 
     def _answer_over(self, now: int, moves: list[Move]) -> bool:
@@ -208,7 +214,7 @@ class Ladder:
         self.hold = None
         return [Move(Step.RETRIED, self.rung, self.action, ready, attempt=self._attempt)]
 
-    def _next(self, severity: Severity, now: int, gate: Gate, moves: list[Move]) -> bool:
+    def _next(self, verdict: Verdict, now: int, gate: Gate, moves: list[Move]) -> bool:
         """Start or skip the next rung; False where it has to wait or there is none."""
         rungs, index = self._terms.rungs, self.rung + 1
         if index >= len(rungs) or self.began is None:
@@ -217,10 +223,10 @@ class Ladder:
         rung = rungs[index]
         strategy = self._terms.strategy if rung.action is LadderAction.RECOVER else None
         action = action_of(strategy, self.takes) if strategy else rung.action
-        if HARDNESS[action] > CLIMBS[severity]:
+        if HARDNESS[action] > CLIMBS[verdict.severity]:
             self.hold = None
             return False
-        ready = self.began + (0 if severity is Severity.CRITICAL else rung.after)
+        ready = self.began + (0 if verdict.severity is Severity.CRITICAL else rung.after)
         if now < ready:
             self.due, self.hold = ready, None
             return False
@@ -237,6 +243,9 @@ class Ladder:
             moves += self._held(*blocked, now, action)
             self.due = self._sooner(self.due, index, now)
             return False
+        ready = max(ready, self._raised)
+        if self._told:  # it was held: what counts is the sample that let it go on
+            ready = max(ready, min(verdict.since, now))
         self._start(index, action, strategy, now)
         moves.append(Move(Step.STARTED, index, action, max(ready, self._ready), strategy=strategy))
         return True

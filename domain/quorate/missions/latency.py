@@ -1,19 +1,22 @@
 """Latency of requests, from histograms that the workload reports (docs/missions.md, "Rules")."""
 
 from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from quorate.api.mission_rules import RuleName
 from quorate.missions.decisions import Severity
 from quorate.missions.samples import Event, Latencies, Pod
 from quorate.missions.series import SECOND
-from quorate.missions.verdict import WHOLE, State, Validator, Verdict, ceiling, unknown
+from quorate.missions.verdict import WHOLE, State, Validator, Verdict, unknown
 
 PERIOD = SECOND
 SLOTS = 60
 SUB_BITS = 4
 """A power of two is divided into 16 buckets: an edge is within 6.25 % of every value in its bucket."""
 MOST_MICROSECONDS = 2**32 - 1
+MOST_REPORTS = 64
+"""Of one slot; more are merged, so that a flood costs no memory."""
 MOST_REQUESTS = 100_000
 """A quantile that needs more requests than this is refused."""
 
@@ -68,63 +71,113 @@ class LatencySpec:
         return LatencyValidator(self, margin)
 
 
-class LatencyValidator:
-    """Sums of buckets over the window: broken only when the whole bucket of the quantile is over the target."""
+class _Slot:
+    """The reports of a part of the window: how many requests, over the target for certain, not good for certain."""
 
-    __slots__ = ("_counts", "_last", "_margin", "_requests", "_slots", "_spec", "_width")
+    __slots__ = ("begin", "near", "over", "reports", "requests")
+
+    def __init__(self, begin: int) -> None:
+        self.begin = begin
+        self.reports: list[Mapping[int, int]] = []
+        self.requests = self.over = self.near = 0
+
+
+class LatencyValidator:
+    """Sums of buckets over the window: broken only when the whole bucket of the quantile is over the target.
+
+    While all is good, three sums say so; buckets are only sorted when it is not.
+    """
+
+    __slots__ = ("_first", "_last", "_near", "_near_from", "_needed", "_over", "_over_from", "_requests", "_slots",
+                 "_spec", "_statistic", "_width")  # fmt: skip
 
     def __init__(self, spec: LatencySpec, margin: int) -> None:
         self._spec = spec
-        self._margin = margin
         self._width = max(1, spec.window // SLOTS)
-        self._slots: deque[tuple[int, dict[int, int]]] = deque()
-        self._counts: dict[int, int] = {}
-        self._requests = 0
-        self._last = 0
+        self._slots: deque[_Slot] = deque()
+        self._requests = self._over = self._near = 0
+        self._first = self._last = 0
+        self._needed = requests_needed(spec.quantile)
+        self._statistic = f"quantile {spec.quantile} of the requests in {spec.window // SECOND} s"
+        # The first bucket that is over the target as a whole, and the first that reaches beyond the good side.
+        self._over_from = bucket_of(spec.target) + 1
+        good = spec.target * (WHOLE - margin) // WHOLE
+        bucket = bucket_of(good)
+        self._near_from = bucket + 1 if edges(bucket)[1] <= good else bucket
 
     def take(self, event: Event) -> None:
         """Take a report; counts that are none and buckets that do not exist are left out."""
-        if not isinstance(event, Latencies) or event.source != self._spec.source:
+        if not isinstance(event, Latencies) or event.source != self._spec.source or not event.counts:
             return
-        slot = event.at // self._width
-        if not self._slots or self._slots[-1][0] < slot:
-            self._slots.append((slot, {}))
-        counts = self._slots[-1][1]
-        for bucket, count in event.counts.items():
-            if 0 <= bucket <= MOST_BUCKET and count > 0:
-                counts[bucket] = counts.get(bucket, 0) + count
-                self._counts[bucket] = self._counts.get(bucket, 0) + count
-                self._requests += count
+        counts = event.counts
+        if min(counts) < 0 or max(counts) > MOST_BUCKET or min(counts.values()) < 1:
+            counts = {bucket: n for bucket, n in counts.items() if 0 <= bucket <= MOST_BUCKET and n > 0}
+        begin = event.at // self._width
+        if not self._slots:
+            self._first = event.at
+        if not self._slots or self._slots[-1].begin < begin:
+            self._slots.append(_Slot(begin))
+        slot, near_from, over_from, near, over = self._slots[-1], self._near_from, self._over_from, 0, 0
+        for bucket, count in counts.items():
+            if bucket >= near_from:
+                near += count
+                if bucket >= over_from:
+                    over += count
+        requests = sum(counts.values())
+        slot.reports.append(counts)
+        slot.requests += requests
+        slot.over += over
+        slot.near += near
+        self._requests += requests
+        self._over += over
+        self._near += near
         self._last = max(self._last, event.at)
+        if len(slot.reports) > MOST_REPORTS:
+            slot.reports = [_merged(slot.reports)]
 
     def _drop(self, now: int) -> None:
         oldest = (now - self._spec.window) // self._width
-        while self._slots and self._slots[0][0] <= oldest:
-            for bucket, count in self._slots.popleft()[1].items():
-                self._requests -= count
-                self._counts[bucket] -= count
-                if not self._counts[bucket]:
-                    del self._counts[bucket]
+        while self._slots and self._slots[0].begin <= oldest:
+            slot = self._slots.popleft()
+            self._requests -= slot.requests
+            self._over -= slot.over
+            self._near -= slot.near
 
     def judge(self, now: int) -> Verdict:
         """The quantile's bucket against the target."""
         self._drop(now)
-        spec = self._spec
-        statistic = f"quantile {spec.quantile} of {self._requests} requests in {spec.window // SECOND} s"
-        if self._requests < requests_needed(spec.quantile):
-            return unknown(f"{statistic}: it takes {requests_needed(spec.quantile)}")
-        rank, bucket = -(-self._requests * spec.quantile // WHOLE), 0
-        for bucket in sorted(self._counts):
-            rank -= self._counts[bucket]
+        spec, requests = self._spec, self._requests
+        if requests < self._needed:
+            return unknown(f"{self._statistic}: there are {requests}, it takes {self._needed}")
+        if now - self._first < spec.window:
+            return unknown(f"{self._statistic}: the window is not full")
+        rank = -(-requests * spec.quantile // WHOLE)
+        if requests - self._near >= rank:
+            evidence = (("target", spec.target), ("requests", requests))
+            return Verdict(State.GOOD, Severity.LOW, self._statistic, evidence, self._last)
+        state = State.BROKEN if requests - self._over < rank else State.BETWEEN
+        low, high = self._quantile(rank)
+        facts = (("microseconds", low), ("upTo", high), ("target", spec.target), ("requests", requests))
+        return Verdict(state, Severity.HIGH, self._statistic, facts, self._last)
+
+    def _quantile(self, rank: int) -> tuple[int, int]:
+        """The edges of the bucket that holds the request of this rank."""
+        counts = _merged([report for slot in self._slots for report in slot.reports])
+        bucket = 0
+        for bucket in sorted(counts):
+            rank -= counts[bucket]
             if rank <= 0:
                 break
-        low, high = edges(bucket)
-        evidence = (("microseconds", low), ("upTo", high), ("target", spec.target), ("requests", self._requests))
-        state = State.BROKEN if low > spec.target else ceiling(high, spec.target, self._margin)
-        # The target lies inside the bucket: neither is certain.
-        state = State.BETWEEN if state is State.BROKEN and low <= spec.target else state
-        return Verdict(state, Severity.HIGH, statistic, evidence, self._last)
+        return edges(bucket)
 
     def due(self) -> int | None:
         """Only reports change it."""
         return None
+
+
+def _merged(reports: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    total: dict[int, int] = {}
+    for report in reports:
+        for bucket, count in report.items():
+            total[bucket] = total.get(bucket, 0) + count
+    return total

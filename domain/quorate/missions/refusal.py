@@ -16,4 +16,5 @@ class PolicyRefusedError(ValueError):
         self.field = field
         self.value = value
         self.rule = rule
-        super().__init__(f"{field} {value!r}: {rule}" if isinstance(value, str) else f"{field} {value}: {rule}")
+        shown = repr(str(value)) if isinstance(value, str) else value
+        super().__init__(f"{field} {shown}: {rule}")

@@ -22,12 +22,13 @@ class Series:
         stale: age in microseconds from which the last number says nothing about now.
     """
 
-    __slots__ = ("_count", "_filled", "_high", "_last", "_means", "_newest", "_sum", "_total", "slots",
+    __slots__ = ("_count", "_filled", "_high", "_last", "_means", "_newest", "_sum", "_top", "_total", "slots",
                  "stale", "width")  # fmt: skip
 
     def __init__(self, window: int, period: int, stale: int) -> None:
         self.width = max(2 * period, -(-window // MOST_SLOTS))
-        self.slots = max(1, window // self.width)
+        # One more than fit: the newest is not over yet, and never less than the window is judged.
+        self.slots = window // self.width + 1
         self.stale = stale
         self._total = [0] * self.slots
         self._count = [0] * self.slots
@@ -37,6 +38,7 @@ class Series:
         self._filled = 0
         self._sum = 0
         self._last = _EMPTY
+        self._top: int | None = _EMPTY
 
     def add(self, at: int, value: Reading) -> None:
         """Take a reading, not negative; one without a number leaves its slot as it is."""
@@ -51,7 +53,10 @@ class Series:
         place = slot % self.slots
         self._total[place] += value
         self._count[place] += 1
-        self._high[place] = max(self._high[place], value)
+        if value > self._high[place]:
+            self._high[place] = value
+            if self._top is not None and value > self._top:
+                self._top = value
         self._filled += self._count[place] == 1
         mean = self._total[place] // self._count[place]
         self._sum += mean - self._means[place]
@@ -63,13 +68,17 @@ class Series:
             place = passed % self.slots
             self._filled -= self._count[place] > 0
             self._sum -= self._means[place]
+            if self._high[place] == self._top:
+                self._top = None  # looked for when it is asked for
             self._total[place] = self._count[place] = self._means[place] = 0
             self._high[place] = _EMPTY
         self._newest = slot
 
     def known(self, now: int) -> bool:
-        """Whether the window may be judged: covered, and its last number fresh."""
-        return self._last != _EMPTY and now - self._last <= self.stale and self.covered >= COVERED_BASIS_POINTS
+        """Whether the window may be judged: covered, from its first slot on, and its last number fresh."""
+        if self._last == _EMPTY or now - self._last > self.stale or self.covered < COVERED_BASIS_POINTS:
+            return False
+        return self._count[(self._newest + 1) % self.slots] > 0
 
     @property
     def covered(self) -> int:
@@ -82,11 +91,16 @@ class Series:
 
     def maximum(self, now: int) -> int | None:
         """The highest number; None while it is unknown."""
-        return max(self._high) if self.known(now) else None
+        return self._highest() if self.known(now) else None
+
+    def _highest(self) -> int:
+        if self._top is None:
+            self._top = max(self._high)
+        return self._top
 
     def seen_above(self, bound: int, now: int) -> bool:
         """Whether some number in the window is certainly above `bound`, however many gaps there are."""
-        return self._newest != _EMPTY and now // self.width - self._newest < self.slots and max(self._high) > bound
+        return self._newest != _EMPTY and now // self.width - self._newest < self.slots and self._highest() > bound
 
     def percentile(self, basis_points: int, now: int) -> int | None:
         """The nearest-rank percentile over slot means; None while it is unknown."""

@@ -17,20 +17,28 @@ EXEMPT_LABEL = "quorate.dev/idle-exempt"
 class _Devices:
     """One window per device of a pod, and what the source calls its number."""
 
-    __slots__ = ("series", "since", "source")
+    __slots__ = ("series", "since", "source", "statistic", "words")
 
-    def __init__(self, gpus: tuple[str, ...], window: int) -> None:
+    def __init__(self, gpus: tuple[str, ...], window: int, words: str) -> None:
         self.series = {gpu: Series(window, PERIOD, STALE) for gpu in gpus}
-        self.source = "utilisation"
+        self.words = words
+        self.source = ""
+        self.statistic = words.replace("{source}", "utilisation")
         self.since = 0
 
     def take(self, event: Event) -> None:
         """Take a reading; more than the whole is no utilisation (zombies make the driver say so)."""
-        if isinstance(event, Utilization) and event.gpu in self.series:
-            wrong = isinstance(event.value, Missing) or not 0 <= event.value <= WHOLE
-            self.series[event.gpu].add(event.at, Missing.UNSUPPORTED if wrong else event.value)
+        if not isinstance(event, Utilization):
+            return
+        series, value = self.series.get(event.gpu), event.value
+        if series is None:
+            return
+        if not isinstance(value, Missing) and 0 <= value <= WHOLE:
+            series.add(event.at, value)
+        self.since = event.at
+        if event.source != self.source:
             self.source = event.source
-            self.since = event.at
+            self.statistic = self.words.replace("{source}", event.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,9 @@ class UtilizationValidator:
         self._spec = spec
         self._margin = margin
         self._started = pod.started
-        self._devices = _Devices(pod.gpus, spec.window)
+        self._devices = _Devices(
+            pod.gpus, spec.window, f"{spec.statistic} of {{source}} in {spec.window // SECOND} s, lowest device"
+        )
 
     def take(self, event: Event) -> None:
         """Take a device's reading."""
@@ -86,7 +96,7 @@ class UtilizationValidator:
     def judge(self, now: int) -> Verdict:
         """The lowest device against the floor."""
         spec = self._spec
-        statistic = f"{spec.statistic} of {self._devices.source} in {spec.window // SECOND} s, lowest device"
+        statistic = self._devices.statistic
         if self._started is not None and now - self._started < spec.grace:
             return Verdict(State.BETWEEN, Severity.LOW, statistic, (("grace", spec.grace // SECOND),), now)
         if spec.grace and self._started is None:
@@ -147,7 +157,9 @@ class IdleValidator:
     def __init__(self, spec: IdleSpec, pod: Pod) -> None:
         self._spec = spec
         self._exempt = spec.exempts(pod)
-        self._devices = _Devices(pod.gpus, spec.window)
+        self._devices = _Devices(
+            pod.gpus, spec.window, f"Max of {{source}} in {spec.window // SECOND} s, busiest device"
+        )
 
     def take(self, event: Event) -> None:
         """Take a device's reading."""
@@ -156,7 +168,7 @@ class IdleValidator:
     def judge(self, now: int) -> Verdict:
         """The busiest device against the ceiling."""
         spec = self._spec
-        statistic = f"Max of {self._devices.source} in {spec.window // SECOND} s, busiest device"
+        statistic = self._devices.statistic
         since = self._devices.since
         if self._exempt:
             return Verdict(State.GOOD, Severity.LOW, "exempt from reclaim", (), since)

@@ -69,9 +69,9 @@ class Timeline:
         self._pids: dict[str, int] = {}
         self._count = 0
         self._makers: dict[str, Callable[[str, int, Any], Iterator[Event]]] = {
+            "owners": self._owners,
             "memory": self._memory,
             "processes": self._processes,
-            "owners": self._owners,
             "deviceMemory": self._device_memory,
             "utilization": self._utilization,
             "health": self._health,
