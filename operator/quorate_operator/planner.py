@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any
 
 from quorate_operator.errors import Conflict, Fatal, OperatorError, Stalled, Transient, Waiting
@@ -60,15 +61,26 @@ class Agenda:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take(self, kind: str, limit: int) -> list[Key]:
-        """Remove and return up to `limit` marked keys of a kind, oldest mark first."""
+    def take(self, kind: str, limit: int, together: Callable[[Key], Iterable[Key]] = lambda key: ()) -> list[Key]:
+        """Remove and return up to `limit` marked keys of a kind, oldest mark first, each with those that belong to it.
+
+        Where more are marked than are taken, what is gathered and told once for all of them is not done for each.
+        """
         marked = self._dirty.get(kind)
         if not marked:
             return []
-        keys = list(marked)[:limit]
+        if len(marked) <= limit:
+            self._dirty[kind] = {}
+            return list(marked)
+        keys: dict[Key, None] = {}
+        for key in marked:
+            if len(keys) >= limit:
+                break
+            keys[key] = None
+            keys |= dict.fromkeys(islice((other for other in together(key) if other in marked), limit - len(keys)))
         for key in keys:
             del marked[key]
-        return keys
+        return list(keys)
 
     def __len__(self) -> int:
         return sum(len(marked) for marked in self._dirty.values())
@@ -166,7 +178,7 @@ class Planner:
 
     async def _pass(self) -> None:
         for reconciler in self._reconcilers:
-            keys = self._agenda.take(reconciler.kind, self._batch)
+            keys = self._agenda.take(reconciler.kind, self._batch, self._context.view.together)
             if keys:
                 started = time.perf_counter()
                 await self._reconcile(reconciler, keys)

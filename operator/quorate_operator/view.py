@@ -215,6 +215,12 @@ class View:
         """The keys of `by` in no order: what is enough where the first few do."""
         return iter(self._indexes[kind, index].get(value, ()))
 
+    def together(self, key: Key) -> Iterator[Key]:
+        """Keys that are better looked at with this one: of a vote those on its proposal that nobody counted yet."""
+        obj = self.get(key) if key.kind == "Vote" else None
+        for digest in () if obj is None else _PROPOSAL(obj):
+            yield from self.each("Vote", "uncounted", digest)
+
     def _unindex(self, key: Key, old: Obj | None) -> None:
         if old is None:
             return

@@ -265,3 +265,17 @@ def test_agenda_takes_the_oldest_marks_first_and_forgets_cancelled_appointments(
     assert agenda.next_due() == 7.0
     agenda.collect_due(10.0)
     assert agenda.take("Vote", 9) == [keys[1]]
+
+
+def test_what_belongs_together_is_taken_together() -> None:
+    """Behind the oldest mark come those that belong to it, never more than the limit, and each key once."""
+    agenda, keys = Agenda(), [Key("Vote", proposal, name) for name in "abc" for proposal in ("p", "q")]
+    for key in keys:
+        agenda.mark(key)
+
+    def together(key: Key) -> list[Key]:
+        return [Key("Vote", key.namespace, name) for name in "dcba"]
+
+    taken = [agenda.take("Vote", 2, together) for _ in range(4)]
+    assert [[key.namespace for key in batch] for batch in taken] == [["p", "p"], ["q", "q"], ["p", "q"], []]
+    assert sorted(key for batch in taken for key in batch) == sorted(keys)
