@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quorate_cli.sandbox.instance import Sandbox
+from quorate_cli.sandbox.nodes import host
 from tests.slice.real_nodes import IMAGE, Kubectl, namespace, pod, pod_spec, wait_for
 
 
@@ -135,3 +136,17 @@ def test_a_pod_runs_within_seconds(on: Kubectl) -> None:
     wait_for(lambda: on.phase("quick") == "Running", "the pod runs", 3)
     assert time.monotonic() - began < 3
     assert on.get("pod", "quick")["spec"]["containers"][0]["image"] == IMAGE
+
+
+def test_where_they_cannot_run_everything_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without root one sentence says so, and the sandbox comes up with simulated nodes."""
+    monkeypatch.setattr(host, "unavailable", lambda: "they need root")
+    said: list[str] = []
+    with Sandbox.up(
+        "none", nodes=1, real_nodes=2, operator=False, fast=True, state_root=tmp_path, say=said.append
+    ) as running:
+        assert running.real_nodes() == []
+        assert "fabric" not in running.status()["components"]
+        (node,) = running.admin().request("GET", "/api/v1/nodes")["items"]
+        assert node["metadata"]["name"] == "gpu-node-0"
+    assert "no real nodes: they need root; everything else goes on with simulated ones" in said

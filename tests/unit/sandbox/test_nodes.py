@@ -9,7 +9,7 @@ import pytest
 
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.layout import Layout
-from quorate_cli.sandbox.nodes import config, image, plan
+from quorate_cli.sandbox.nodes import cgroup, config, host, image, plan
 from quorate_cli.sandbox.nodes.running import running
 
 
@@ -99,3 +99,23 @@ def test_nodes_of_a_state() -> None:
     with pytest.raises(SandboxError, match="node real-1 does not run"):
         node.first_process()
     assert running({}) == []
+
+
+@pytest.mark.parametrize(("platform", "user", "says"), [("darwin", 0, "Linux"), ("linux", 1000, "root")])
+def test_why_there_are_none(platform: str, user: int, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Off Linux, or without root, the reason is the end of a sentence."""
+    monkeypatch.setattr("sys.platform", platform)
+    monkeypatch.setattr("os.geteuid", lambda: user)
+    assert host.unavailable() == f"they need {says}"
+
+
+def test_a_machine_with_cgroup_v2_alone_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No v1 hierarchy, no real nodes; one that lacks a controller is named."""
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("shutil.which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(cgroup, "hierarchies", list)
+    assert "cgroup v1" in str(host.unavailable())
+    some = [cgroup.Hierarchy(cgroup.ROOT / name, (name,)) for name in cgroup.NEEDED - {"memory"}]
+    monkeypatch.setattr(cgroup, "hierarchies", lambda: some)
+    assert host.unavailable() == "the cgroup controllers memory are not mounted"

@@ -29,6 +29,8 @@ _MAC = "02:00:00:00:00:01"
 """Of the bridge: it would otherwise take the lowest of its ports', and change with them."""
 _REQUEST_SECONDS = 10
 _IP_SECONDS = 10
+_CONNECT_SECONDS = 10
+_LINGER_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,14 +131,20 @@ class Fabric:
             other = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         other.setblocking(False)
         try:
-            await asyncio.get_running_loop().sock_connect(other, (host, port))
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await asyncio.get_running_loop().sock_connect(other, (host, port))
         except BaseException:
             other.close()
             raise
         there, back = await asyncio.open_connection(sock=other)
         with _closing(back):
             writer.write(greeting)
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+            ways = {asyncio.ensure_future(_pump(reader, back)), asyncio.ensure_future(_pump(there, writer))}
+            _, left = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            # A node that stands still never closes its end; nobody waits for it for ever.
+            await asyncio.wait(left or ways, timeout=_LINGER_SECONDS)
+            for way in left:
+                way.cancel()
 
     @contextlib.contextmanager
     def _place(self, host: str) -> Iterator[None]:
