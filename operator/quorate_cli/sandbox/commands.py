@@ -1,18 +1,19 @@
-"""`quorate sandbox up|down|status|logs`."""
+"""`quorate sandbox up|down|status|logs|gpus`."""
 
 import json
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from quorate_cli.sandbox import image_commands
 from quorate_cli.sandbox.errors import SandboxError
+from quorate_cli.sandbox.progress import progress
 
 app = typer.Typer(no_args_is_help=True, help="A real API server, Postgres and operator on this machine.")
+app.add_typer(image_commands.app, name="image")
 Name = Annotated[str, typer.Option("--name", "-n", envvar="QUORATE_SANDBOX", help="Which sandbox.")]
 _FOLLOW_SECONDS = 0.2
 
@@ -41,7 +42,7 @@ def up(
         raise SandboxError("--real-nodes: --bare has no scheduler to give them pods; leave one of the two out")
     pins = dict(_pin(value) for value in pin or ())
     began = time.monotonic()
-    with _progress() as say:
+    with progress() as say:
         sandbox = Sandbox.up(
             name, nodes=nodes, gpus_per_node=gpus_per_node, operator=not no_operator, bare=bare, fast=fast,
             node_id=node_id, pins=pins, port=port, timeout=timeout, say=say,
@@ -61,22 +62,6 @@ def _pin(value: str) -> tuple[str, str]:
     if not equals or not domain or not digest:
         raise SandboxError(f"--pin {value!r}: must be <meshId>/<name>=<digest>")
     return domain, digest
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """What is being done: a spinner with the time on a terminal, plain lines elsewhere."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield lambda line: print(f"{line} ...", file=sys.stderr, flush=True)
-        return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as progress:
-        step = progress.add_task("preparing", total=None)
-        yield lambda line: progress.update(step, description=line)
 
 
 @app.command()
