@@ -19,7 +19,17 @@ from quorate.conflicts.effect import held_conflicts, loss
 from quorate.conflicts.raised import MAX_RAISED, may_raise, raised, raises
 from quorate.conflicts.severity import Extent, scope_of, severity_of
 from quorate.identity.statements import Statement
-from quorate.proposals.bundle import CONFLICT_FORMAT, Bundle, DomainRecord, RevisionRecord, Signed, entry_second
+from quorate.proposals.bundle import (
+    CONFLICT_FORMAT,
+    Bundle,
+    DomainRecord,
+    Entry,
+    RevisionRecord,
+    Signed,
+    entry_second,
+)
+from quorate.proposals.lifecycle import EventType
+from quorate.proposals.opening import judge_proposer
 from quorate.proposals.report import Check, Finding, Report
 from quorate.proposals.votes import Ballot, vote_key
 from quorate.trust.domain import DomainHistory, DomainRevision
@@ -185,7 +195,8 @@ def _check_parties(
 ) -> dict[str, Mapping[str, Any]]:
     """The statements of the parties that are proposals, by digest: each is there, and its proposer signed it.
 
-    Any Vote key that a revision gives the proposer will do: the second of a rival's opening is not in the bundle.
+    Each must have been allowed to open by the revision in force at its opening entry, which is no later than the
+    conflict's.
     """
     signed = {Statement("proposal", item["statement"]).digest: item for item in document["proposals"]}
     found: dict[str, Mapping[str, Any]] = {}
@@ -196,13 +207,31 @@ def _check_parties(
             message = f"the statement of party {party.name} is not in the bundle"
             report.fault(Check.CONFLICT, f"conflict {conflict.digest}: {message}")
             continue
-        fields = found[party.digest] = signed[party.digest]["statement"]
-        keys = {vote_key(item.revision, fields["proposer"], fields["keyName"]) for item in history.accepted}
-        record = Record(Statement("proposal", fields), signed[party.digest]["signature"], 0)
-        if not any(record.signed_by(key.public_key) for key in keys if key is not None):
-            message = f"party {party.name} is not signed by its proposer {fields['proposer']}"
-            report.fault(Check.CONFLICT, f"conflict {conflict.digest}: {message}")
+        found[party.digest] = signed[party.digest]["statement"]
+        wrong = _party_fault(report, signed[party.digest], document["opening"], history)
+        if wrong is not None:
+            report.fault(Check.CONFLICT, f"conflict {conflict.digest}: party {party.name} {wrong}")
     return found
+
+
+def _party_fault(report: Report, item: Mapping[str, Any], opening: Entry, history: DomainHistory) -> str | None:
+    """Why a party could not open; of a v1 bundle only whether any key that the proposer ever had signed it."""
+    statement, entry = Statement("proposal", item["statement"]), item.get("opening")
+    fields = statement.fields
+    if entry is None:
+        message = f"when the proposal {statement.digest}, party of a conflict, opened is not in the bundle"
+        report.missing.append(Finding(Check.CONFLICT, message))
+        keys = {vote_key(known.revision, fields["proposer"], fields["keyName"]) for known in history.accepted}
+        record = Record(statement, item["signature"], 0)
+        good = any(record.signed_by(key.public_key) for key in keys if key is not None)
+        return None if good else f"is not signed by its proposer {fields['proposer']}"
+    report.subject(entry, statement.digest, (EventType.OPENED,))
+    second = entry_second(entry)
+    revision = history.at(second)
+    if revision is None or opening["timestamp"] < entry["timestamp"]:
+        return "opened before the domain's first revision, or after the conflict"
+    refusal = judge_proposer(statement, item["signature"], revision, second)
+    return None if refusal is None else f"could not open: {refusal.reason}: {refusal.message}"
 
 
 def _found(

@@ -13,7 +13,7 @@ A bundle is one canonical JSON object:
 `statement` is the object that was signed, `entry` the content of a log entry. `authority` is {kind: Admins}, {kind:
 Proposal, evidenceDigest, entry: the executing one} or {kind: Recovery, statement, signatures, entry: the announcement}.
 `attestations` are those made under the deciding domain that its boundaries ask about, where other domains vote too.
-`conflicts` are of the form that `quorate.conflicts.record` reads; with the attestation of a raised one it is v2.
+`conflicts` are of the form that `quorate.conflicts.record` reads; with them it is v2.
 The proof is {format, evidenceDigest, chains: [{origin, checkpoint, entries: [{index, record, path}]}]}, record and path
 in standard base64.
 """
@@ -30,8 +30,8 @@ from quorate.lazy import lazy
 from quorate.proposals.votes import Ballot
 
 FORMAT = "quorate.dev/evidence/v1"
-RAISED_FORMAT = "quorate.dev/evidence/v2"
-"""Of a bundle with a conflict that a member raised: it holds the attestation, which v1 does not know."""
+CONFLICT_FORMAT = "quorate.dev/evidence/v2"
+"""Of a bundle with conflicts: it holds when each party opened, and who raised it, which v1 does not know."""
 PROOF_FORMAT = "quorate.dev/proof/v1"
 _MEMBERS = frozenset(
     {
@@ -50,6 +50,7 @@ _MEMBERS = frozenset(
     }
 )
 _OPTIONAL = frozenset({"executing", "attestations", "conflicts"})
+_PARTY = frozenset({"statement", "signature"})
 _CONFLICT = frozenset({"conflict", "opening", "escalations", "resolution", "proposals", "domains", "votes"})
 Entry = Mapping[str, Any]
 
@@ -150,7 +151,8 @@ class Bundle:
     @property
     def format(self) -> str:
         """The version that what it holds needs."""
-        return RAISED_FORMAT if any("attestation" in item for item in self.conflicts) else FORMAT
+        parties = (party for item in self.conflicts for party in item["proposals"])
+        return CONFLICT_FORMAT if any("opening" in party for party in parties) else FORMAT
 
     def document(self) -> dict[str, Any]:
         """The JSON object whose canonical bytes are the bundle."""
@@ -212,10 +214,11 @@ class Bundle:
         return found + [RevisionRecord.parse(document) for part in parts for document in part]
 
     def _of_conflict(self, document: Mapping[str, Any]) -> list[tuple[str, Entry]]:
-        """The entries of a conflict: its own, raising and votes in the chain of its domain, revisions in theirs."""
+        """The entries of a conflict: its own, its parties' and votes in its domain's chain, revisions in theirs."""
         own = f"{self.mesh_id}/{document['conflict']['domain']}"
         votes = [item["entry"] for item in document["votes"]]
         votes += [document["attestation"]["entry"]] if "attestation" in document else []
+        votes += [item["opening"] for item in document["proposals"] if "opening" in item]
         found = [
             (own, item) for item in (document["opening"], *document["escalations"], document["resolution"], *votes)
         ]
@@ -249,8 +252,8 @@ def parse_bundle(data: bytes | Mapping[str, Any]) -> Bundle:
 
 
 def _parse(document: Mapping[str, Any]) -> Bundle:
-    if document.get("format") not in (FORMAT, RAISED_FORMAT):
-        raise BundleError(f"format {document.get('format')!r} must be {FORMAT!r} or {RAISED_FORMAT!r}")
+    if document.get("format") not in (FORMAT, CONFLICT_FORMAT):
+        raise BundleError(f"format {document.get('format')!r} must be {FORMAT!r} or {CONFLICT_FORMAT!r}")
     if set(document) - _OPTIONAL != _MEMBERS:
         raise BundleError(f"a bundle holds exactly {', '.join(sorted(_MEMBERS))}")
     bundle = Bundle(
@@ -274,14 +277,22 @@ def _parse(document: Mapping[str, Any]) -> Bundle:
         attestations=_signed("attestation", document.get("attestations") or ()),
     )
     if bundle.format != document["format"]:
-        held = "an" if bundle.format == RAISED_FORMAT else "no"
-        raise BundleError(f"format {document['format']!r} with {held} attestation of a raised conflict")
+        held = "the" if bundle.format == CONFLICT_FORMAT else "no"
+        raise BundleError(f"format {document['format']!r} with {held} opening of a conflict's party")
     for item in bundle.conflicts:
-        if set(item) - {"attestation"} != _CONFLICT:
-            raise BundleError(f"a conflict of a bundle holds exactly {', '.join(sorted(_CONFLICT))}, and attestation")
+        _check_conflict(item, bundle.format)
     for _, entry in bundle.entries():
         check_entry(entry)
     return bundle
+
+
+def _check_conflict(document: Mapping[str, Any], version: str) -> None:
+    conflict, party = _CONFLICT, _PARTY
+    if version == CONFLICT_FORMAT:
+        conflict, party = conflict | ({"attestation"} & document.keys()), party | {"opening"}
+    for form, items in ((conflict, [document]), (party, document["proposals"])):
+        if any(set(item) != form for item in items):
+            raise BundleError(f"a conflict or a party of it, in {version}, holds exactly {', '.join(sorted(form))}")
 
 
 def _signed(kind: str, items: Sequence[Mapping[str, Any]]) -> tuple[Signed, ...]:

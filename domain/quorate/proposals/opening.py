@@ -53,7 +53,7 @@ def check_opening(
     wrong = _domains_fault(str(fields.get("type")), domain, others, revisions)
     if wrong is not None:
         return Refusal(Reason.INVALID_DOMAINS, f"spec.domains {others}: {wrong}")
-    refusal = _judge_proposer(statement, signature, revisions[domain], second)
+    refusal = judge_proposer(statement, signature, revisions[domain], second)
     if refusal is not None:
         return refusal
     for name, revision in revisions.items():
@@ -79,7 +79,8 @@ def _domains_fault(kind: str, domain: str, others: list[str], revisions: Mapping
     return None
 
 
-def _judge_proposer(statement: Statement, signature: Any, revision: DomainRevision, second: int) -> Refusal | None:
+def judge_proposer(statement: Statement, signature: Any, revision: DomainRevision, second: int) -> Refusal | None:
+    """Why the proposer may not open it at `second`, under the revision in force then; None: it may, and signed it."""
     fields = statement.fields
     if fields.get("meshId") != revision.mesh_id:
         return Refusal(

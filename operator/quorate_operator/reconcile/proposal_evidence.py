@@ -151,8 +151,10 @@ async def _conflict(arbitrated: ConflictDocket, context: Context, dockets: Docke
     for party in arbitrated.conflict.parties:
         rival = await dockets.get(context, party.digest) if party.kind == PROPOSAL else None
         if rival is not None:
-            statement, signature = dict(rival.fields), rival.opening.detail["signature"]
-            proposals.append({"statement": statement, "signature": signature})
+            signature = rival.opening.detail["signature"]
+            proposals.append(
+                {"statement": dict(rival.fields), "signature": signature, "opening": rival.opening.content}
+            )
     domains = {}
     for name, constitution in arbitrated.constitutions.items():
         # The order between two chains is that of the entries' times, as for votes of two domains.

@@ -9,11 +9,12 @@ import pytest
 from quorate.audit.verify import Verdict
 from quorate.canonical import canonical_bytes, digest_of, parse_json
 from quorate.conflicts.arbitrators import rank
+from quorate.identity.statements import Statement, trust_domain_statement
 from quorate.identity.vkey import SignerKey
 from quorate.proposals.bundle import parse_bundle
 from quorate.proposals.evidence import Pinned, verify
 from quorate_operator.kube.resources import Key
-from tests.unit.proposals.fleet import MESH, member, node, seed
+from tests.unit.proposals.fleet import MESH, member, node, public, seed
 
 from .test_conflicts import (
     LOCKED,
@@ -30,7 +31,7 @@ from .test_conflicts import (
     six,
     two_adopted,
 )
-from .town import Town
+from .town import Town, sign_domain
 
 __all__ = ["six"]
 pytestmark = pytest.mark.usefixtures("six")
@@ -70,7 +71,7 @@ def make_up_a_rival(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("forge", "said"), [(exclude_an_honest_one, "excluded were"), (make_up_a_rival, "is not signed by its proposer")]
+    ("forge", "said"), [(exclude_an_honest_one, "excluded were"), (make_up_a_rival, "could not open: BadSignature")]
 )
 async def test_a_hub_does_not_choose_who_sits(forge: Callable[[dict[str, Any]], None], said: str) -> None:
     """Whoever is excluded without being a party, or by a rival that nobody signed, is found in the evidence."""
@@ -164,3 +165,30 @@ async def test_what_was_arbitrated_is_anchored() -> None:
     status = town.status(proposal)
     report = verify(town.content(status["evidenceRef"]), pinned=Pinned(), proof=town.content(status["proofRef"]))
     assert report.verdict is Verdict.INTACT, report.faults
+
+
+async def test_a_rival_signed_with_a_removed_key_is_found() -> None:
+    """A hub that holds a key which was removed before the rival opened cannot make up that rival."""
+    town = await Town().restart()
+    spec = {**town.domain_spec(voting={"Standard": LOCKED, "Constitutional": LOCKED})}
+    del spec["signatures"]
+    stolen = copy.deepcopy(spec)
+    rival = next(item for item in stolen["members"] if item["nodeId"] == node("m1"))
+    rival["keys"][0]["publicKey"] = public("m1.stolen")
+    town.apply("TrustDomain", "fleet", sign_domain(stolen))
+    town.contract = town.apply("DynamicContract", "rules", {"trustDomain": "fleet", "genesis": town.genesis()})
+    await town.settle(2)
+    digest = trust_domain_statement("fleet", stolen).digest
+    town.apply("TrustDomain", "fleet", sign_domain({**spec, "revision": 2, "previousDigest": digest}))
+    await town.settle(2)
+    await adopt(town, propose(town, "a"), propose(town, "b", "m1"))
+    (conflict,) = [key for key in town.server.objects if key.kind == "PolicyConflict"]
+    arbitrate(town, conflict, "AA")
+    await town.settle(40)
+    document = parse_json(town.content(town.status(party(town, conflict, "A"))["evidenceRef"]))
+    assert verify(canonical_bytes(document), pinned=Pinned()).applicable
+    (made_up,) = [item for item in document["conflicts"][0]["proposals"] if item["statement"]["name"] == "b"]
+    made_up["signature"] = Statement("proposal", made_up["statement"]).sign(seed("m1.stolen"))
+    report = verify(canonical_bytes(document), pinned=Pinned())
+    assert any("party b could not open: BadSignature" in item.message for item in report.faults)
+    assert report.verdict is Verdict.TAMPERED
