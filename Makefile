@@ -56,8 +56,8 @@ bench-anchors: .venv/.installed ## Our append beside immudb and Tessera (needs G
 
 lock: ## Pin every dependency by hash (no registry addresses)
 	@$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra sandbox --extra object-store --extra pkcs11 --group dev pyproject.toml -o requirements/dev.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra sandbox --extra object-store --extra pkcs11 pyproject.toml -o requirements/run.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra sandbox --extra object-store --extra pkcs11 --extra agent --group dev pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --extra sandbox --extra object-store --extra pkcs11 --extra agent pyproject.toml -o requirements/run.txt
 
 clean: ## Remove the virtual environment and caches of this checkout
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
