@@ -29,6 +29,7 @@ CONTENT, SIGNATURE = "content", "signature"
 FORMAT = "quorate.dev/node-policies/v1"
 PAYLOAD_TYPE = "application/vnd.quorate.nodepolicies.v1+json"
 MAX_BYTES = 900 * 1024
+_MEMBERS = dict.fromkeys(("format", "hub", "namespaces", "policies", "serial")).keys()
 
 
 class DistributionRefusedError(ValueError):
@@ -65,12 +66,16 @@ class NodePolicies:
         hub: node id of the operator that signed it.
         digest: of the document's bytes, `sha256:…`.
         policies: compiled, by name.
+        namespaces: labels of namespaces by name, those pairs alone that a policy's selector asks for.
+        refused: name → why this version of the code cannot judge the policy; the others hold all the same.
     """
 
     serial: int
     hub: str
     digest: str
     policies: tuple[Policy, ...]
+    namespaces: Mapping[str, Mapping[str, str]]
+    refused: Mapping[str, str]
 
     @property
     def seen(self) -> Seen:
@@ -88,14 +93,31 @@ def policy_digest(entry: Mapping[str, Any]) -> str:
     return digest_of(dict(entry))
 
 
-def document_of(serial: int, hub: str, entries: Iterable[Mapping[str, Any]]) -> bytes:
+def asked_of(
+    entries: Iterable[Mapping[str, Any]], namespaces: Mapping[str, Mapping[str, str]]
+) -> dict[str, dict[str, str]]:
+    """Of all namespaces' labels those pairs that a policy's namespaceSelector asks for, without empty namespaces."""
+    asked = {
+        pair
+        for entry in entries
+        for pair in ((entry["spec"].get("namespaceSelector") or {}).get("matchLabels") or {}).items()
+    }
+    kept = {name: {key: labels[key] for key, value in asked if labels.get(key) == value}
+            for name, labels in namespaces.items()}  # fmt: skip
+    return {name: labels for name, labels in kept.items() if labels}
+
+
+def document_of(
+    serial: int, hub: str, entries: Iterable[Mapping[str, Any]], namespaces: Mapping[str, Mapping[str, str]]
+) -> bytes:
     """The document: canonical JSON, policies by name, so that the same policies and serial give the same bytes.
 
     Raises:
         DistributionRefusedError: it is larger than 900 KiB, which is what a ConfigMap is sure to hold.
     """
     ordered = sorted((dict(entry) for entry in entries), key=lambda entry: str(entry["name"]))
-    data = canonical_bytes({"format": FORMAT, "hub": hub, "policies": ordered, "serial": serial})
+    spaces = {name: dict(labels) for name, labels in namespaces.items()}
+    data = canonical_bytes({"format": FORMAT, "hub": hub, "namespaces": spaces, "policies": ordered, "serial": serial})
     if len(data) > MAX_BYTES:
         raise DistributionRefusedError("document", f"{len(data)} bytes", _too_large(len(ordered)))
     return data
@@ -129,8 +151,7 @@ def parse(data: bytes, signature: Any, public_key: bytes, *, known: Seen | None 
         known: what this agent accepted before; None at its very first start.
 
     Raises:
-        DistributionRefusedError: size, signature, form, rollback, or a policy that cannot be judged; names field, value
-            and rule.
+        DistributionRefusedError: size, signature, form or rollback; names field, value and rule.
     """
     if len(data) > MAX_BYTES:
         raise DistributionRefusedError("document", f"{len(data)} bytes", f"at most {MAX_BYTES}")
@@ -141,7 +162,8 @@ def parse(data: bytes, signature: Any, public_key: bytes, *, known: Seen | None 
     serial, digest = document["serial"], digest_of_bytes(data)
     if known is not None:
         _check_order(serial, digest, known)
-    return NodePolicies(serial, document["hub"], digest, _policies(document["policies"]))
+    policies, refused = _policies(document["policies"])
+    return NodePolicies(serial, document["hub"], digest, policies, document["namespaces"], refused)
 
 
 def _document(data: bytes) -> dict[str, Any]:
@@ -151,11 +173,11 @@ def _document(data: bytes) -> dict[str, Any]:
         canonical = canonical_bytes(document)
     except NotCanonicalError as error:
         raise DistributionRefusedError("document", f"{len(data)} bytes", str(error)) from error
-    if not isinstance(document, dict) or document.keys() != {"format", "hub", "policies", "serial"}:
-        names = ", ".join(sorted(document)) if isinstance(document, dict) else type(document).__name__
-        raise DistributionRefusedError("document", names[:256], "must hold format, hub, policies, serial")
-    if document["format"] != FORMAT:
-        raise DistributionRefusedError("format", document["format"], f"must be {FORMAT}")
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        found = document.get("format") if isinstance(document, dict) else type(document).__name__
+        raise DistributionRefusedError("format", found, f"must be {FORMAT}")
+    if document.keys() != _MEMBERS:
+        raise DistributionRefusedError("document", ", ".join(document)[:256], f"must hold {', '.join(_MEMBERS)}")
     if canonical != data:
         raise DistributionRefusedError("document", f"{len(data)} bytes", "must be canonical JSON")
     if not isinstance(document["hub"], str) or not document["hub"]:
@@ -163,7 +185,16 @@ def _document(data: bytes) -> dict[str, Any]:
     serial = document["serial"]
     if type(serial) is not int or not 1 <= serial <= MAX_INTEGER:
         raise DistributionRefusedError("serial", serial, "must be an integer from 1 to 2^53-1")
+    _check_namespaces(document["namespaces"])
     return document
+
+
+def _check_namespaces(namespaces: Any) -> None:
+    if not isinstance(namespaces, dict):
+        raise DistributionRefusedError("namespaces", type(namespaces).__name__, "must be an object")
+    for name, labels in namespaces.items():
+        if not isinstance(labels, dict) or not all(isinstance(value, str) for value in labels.values()):
+            raise DistributionRefusedError(f"namespaces.{name}", str(labels)[:256], "must be labels")
 
 
 def _check_order(serial: int, digest: str, known: Seen) -> None:
@@ -174,10 +205,11 @@ def _check_order(serial: int, digest: str, known: Seen) -> None:
         raise DistributionRefusedError("serial", serial, rule)
 
 
-def _policies(entries: Any) -> tuple[Policy, ...]:
+def _policies(entries: Any) -> tuple[tuple[Policy, ...], dict[str, str]]:
+    """The policies, and those that this version cannot judge with the reason: an operator may be newer than agents."""
     if not isinstance(entries, list):
         raise DistributionRefusedError("policies", type(entries).__name__, "must be a list")
-    found: list[Policy] = []
+    found, refused, before = list[Policy](), dict[str, str](), ""
     for index, entry in enumerate(entries):
         place = f"policies[{index}]"
         if not isinstance(entry, dict) or entry.keys() != {"name", "version", "spec"}:
@@ -185,10 +217,11 @@ def _policies(entries: Any) -> tuple[Policy, ...]:
         name, version, spec = entry["name"], entry["version"], entry["spec"]
         if not isinstance(name, str) or not isinstance(version, str) or not isinstance(spec, dict):
             raise DistributionRefusedError(place, str(entry)[:256], "name and version are strings, spec is an object")
-        if found and name <= found[-1].name:
-            raise DistributionRefusedError(f"{place}.name", name, f"must come after {found[-1].name!r}, each once")
+        if name <= before:
+            raise DistributionRefusedError(f"{place}.name", name, f"must come after {before!r}, each once")
+        before = name
         try:
             found.append(compile_policy(name, spec, version=version))
         except PolicyRefusedError as error:
-            raise DistributionRefusedError(f"{place}.{error.field}", error.value, error.rule) from error
-    return tuple(found)
+            refused[name] = str(error)
+    return tuple(found), refused
