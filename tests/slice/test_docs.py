@@ -29,6 +29,7 @@ PAGES = (
     "docs/conflicts.md",
     "docs/signers.md",
     "docs/notifications.md",
+    "docs/mission-test.md",
     "README.md",
 )
 """In the order in which their blocks run: later pages look at what the first one made."""

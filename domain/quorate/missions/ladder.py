@@ -166,7 +166,7 @@ class Ladder:
         moves: list[Move] = []
         while True:
             if self._wait_outcome and not self._may_pass_outcome(now):
-                return moves + self._retry(now, gate)
+                return moves + self._retry(verdict, now, gate)
             if not self._answer_over(now, moves):
                 return moves
             if not self._next(verdict, now, gate, moves):
@@ -198,10 +198,12 @@ class Ladder:
             return False
         return rungs[index].action is LadderAction.TERMINATE and now >= self.began + rungs[index].after
 
-    def _retry(self, now: int, gate: Gate) -> list[Move]:
+    def _retry(self, verdict: Verdict, now: int, gate: Gate) -> list[Move]:
         """Ask again for what was refused; nothing while the outcome is not known."""
         if self._retry_at is None or self.action is None:
             self.hold = None
+            return []
+        if HARDNESS[self.action] > CLIMBS[verdict.severity]:
             return []
         if now < self._retry_at:
             self.due, self.hold = self._sooner(self._retry_at, self.rung, now), self._refusal

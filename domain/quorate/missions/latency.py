@@ -113,6 +113,7 @@ class LatencyValidator:
         if min(counts) < 0 or max(counts) > MOST_BUCKET or min(counts.values()) < 1:
             counts = {bucket: n for bucket, n in counts.items() if 0 <= bucket <= MOST_BUCKET and n > 0}
         begin = event.at // self._width
+        self._drop(event.at)
         if not self._slots:
             self._first = event.at
         if not self._slots or self._slots[-1].begin < begin:

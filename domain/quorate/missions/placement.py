@@ -16,13 +16,14 @@ class Placement:
         attribution: who owns which process.
     """
 
-    __slots__ = ("_listed", "_totals", "attribution", "holders")
+    __slots__ = ("_listed", "_totals", "_whole", "attribution", "holders")
 
     def __init__(self) -> None:
         self.attribution = Attribution()
         self.holders: dict[str, dict[str, Tracked]] = {}
         self._totals: dict[str, int] = {}
         self._listed: dict[str, int] = {}
+        self._whole: dict[str, DeviceMemory] = {}
 
     def place(self, tracked: Tracked) -> None:
         """A pod holds its devices."""
@@ -54,8 +55,10 @@ class Placement:
         holders = self.on(event.gpu)
         if isinstance(event.rows, Missing):
             self._listed.pop(event.gpu, None)
-            if len(holders) == 1:
-                return  # the device's total says as much, where it is there
+            whole = self._whole.get(event.gpu)
+            if len(holders) == 1 and whole is not None and event.at - whole.at <= STALE:
+                yield from self.alone(whole)  # the device's total says as much
+                return
         else:
             self._listed[event.gpu] = event.at
         yield from self.attribution.share(event, frozenset(holders)).items()
@@ -64,6 +67,7 @@ class Placement:
         """The device's total as the share of the only pod on it, while there is no process list."""
         holders = self.on(event.gpu)
         listed = self._listed.get(event.gpu)
+        self._whole[event.gpu] = event
         if len(holders) != 1 or (listed is not None and event.at - listed <= STALE):
             return
         number = event.used

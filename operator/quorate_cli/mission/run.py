@@ -84,7 +84,9 @@ class Player:
             batch += moment.events
             self._say(moment, batch)
         self._step(now, batch)
-        self._until(max(self._scenario.ends, now) + 1)
+        end = max(self._scenario.ends, now)
+        self._until(end)
+        self._step(end, [])
         return self._decisions
 
     def _begin(self) -> None:
