@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from quorate.missions.decisions import Decision
-from quorate.missions.policies import Policy
+from quorate.missions.distribution import NodePolicies
 from quorate.missions.samples import Answer, Missing, Outcome, Pod, Reading
 
 
@@ -138,67 +138,54 @@ class PodSource(Protocol):
         """The name of a container by its id; the id itself where it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Governing:
-    """The policies in force on this node: those of one verified document that its labels select.
-
-    Attributes:
-        revision: grows with every document; a lower one is refused.
-        namespaces: labels of namespaces, as far as selectors ask for them.
-        refused: policy → why it could not be compiled by this version of the agent.
-        stops: emergency stops that the document orders, (scope, policy name or empty).
-    """
-
-    revision: int
-    policies: tuple[Policy, ...]
-    namespaces: Mapping[str, Mapping[str, str]]
-    refused: Mapping[str, str]
-    stops: tuple[tuple[str, str], ...] = ()
-
-
 class PolicySource(Protocol):
     """Policies, by watch and from the disk. Never raises: what could not be taken is told by metrics and log."""
 
-    def cached(self) -> Governing | None:
+    def cached(self) -> NodePolicies | None:
         """What the disk has, verified again; None where it has nothing."""
 
-    async def next(self) -> Governing:
+    async def next(self) -> NodePolicies:
         """Wait for the next accepted document, and return when it is on the disk."""
 
 
 @dataclass(frozen=True, slots=True)
-class Spooled:
-    """An entry of the spool.
+class Captured:
+    """What happened, before it is signed.
 
     Attributes:
-        sequence: from 1, without gaps.
-        id: derived from the node's key and what happened; the receiver applies it once.
-        line: the signed bytes, as they are sent.
+        event_type: of the log entry.
+        at: Unix microseconds.
+        subject: {kind, name, namespace?, uid?}; `key` is what its entries are found by.
+        version: of the contract that the policy implements, empty without one.
+        clauses: of it.
+        vital: it announces an action; the others are dropped, and counted, while the spool is nearly full.
     """
 
-    sequence: int
-    id: str
-    kind: str
+    event_type: str
     at: int
-    body: Mapping[str, Any]
-    line: bytes
+    key: str
+    subject: Mapping[str, Any]
+    detail: Mapping[str, Any]
+    version: str = ""
+    clauses: tuple[str, ...] = ()
+    vital: bool = True
 
 
 class Spool(Protocol):
-    """What happened and is not yet with the operator: append-only, chained, signed. See `spool` for the format."""
+    """What happened and is not yet with the operator: append-only, chained, signed (docs/agent.md, "The spool")."""
 
-    def append(self, kind: str, at: int, body: Mapping[str, Any]) -> Spooled:
-        """Write an entry; when this returns it survives a crash of the machine.
+    def append(self, entries: Sequence[Captured]) -> None:
+        """Write entries, in order; when this returns they survive a crash of the machine.
 
         Raises:
-            SpoolError: it could not be written, so what it announces must not be done.
+            SpoolError: they could not be written, so what they announce must not be done.
         """
 
-    def waiting(self, most: int) -> Sequence[Spooled]:
-        """The oldest entries that nobody has acknowledged."""
+    def waiting(self, most: int) -> Sequence[bytes]:
+        """The oldest entries that nobody has acknowledged, at most so many: content of log entries, canonical."""
 
     def acknowledge(self, sequence: int) -> None:
-        """Everything up to and with `sequence` is with the operator."""
+        """Everything up to and with this `sourceSeq` is with the operator."""
 
 
 class SpoolError(Exception):

@@ -8,8 +8,6 @@ The sandbox writes it; setters change it, so that a setting is read back. All me
 (docs/agent.md, "Simulated devices").
 """
 
-import os
-import tempfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ from typing import Any
 import orjson
 
 from quorate.missions.samples import Missing, Pod, Reading
+from quorate_agent.files import write_whole
 from quorate_agent.ports import Condition, Gpu, Listed, Load, Owner, PowerState
 
 TOTAL = 80 * 2**30
@@ -64,20 +63,8 @@ class StateFile:
             for gpu in state["gpus"]:
                 if gpu["uuid"] == uuid:
                     gpu.update(changes)
-            write_json(self.path, state)
+            write_whole(self.path, orjson.dumps(state))
         return None
-
-
-def write_json(path: Path, state: Any) -> None:
-    """Replace a file as a whole: who reads sees the old or the new one."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(orjson.dumps(state))
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def reading(value: Any, absent: Reading = Missing.UNSUPPORTED) -> Reading:
