@@ -73,7 +73,7 @@ class Bringup:
         self._deadline = time.monotonic() + options.timeout
         kept = self._prepare_state(real)
         ports = free_ports() | ({"apiserver": options.port} if options.port else {})
-        plan = Plan(self._layout, found, ports, options.fast, real)
+        plan = Plan(self._layout, found, ports, options.fast, real, options.nodes)
         self._control = Control.launch(self._layout)
         try:
             self._values(plan, kept)

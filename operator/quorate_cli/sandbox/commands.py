@@ -1,4 +1,4 @@
-"""`quorate sandbox up|down|status|logs|gpus`."""
+"""`quorate sandbox up|down|status|logs|gpus`; `fault` and `image` have modules of their own."""
 
 import json
 import sys
@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from quorate_cli.sandbox import image_commands
+from quorate_cli.sandbox import fault_commands, image_commands
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.progress import progress
 
 app = typer.Typer(no_args_is_help=True, help="A real API server, Postgres and operator on this machine.")
 app.add_typer(image_commands.app, name="image")
+app.add_typer(fault_commands.app, name="fault")
 Name = Annotated[str, typer.Option("--name", "-n", envvar="QUORATE_SANDBOX", help="Which sandbox.")]
 _FOLLOW_SECONDS = 0.2
 
@@ -105,6 +106,8 @@ def _table(state: dict[str, Any]) -> None:
         port = str(state["ports"].get(name, "-"))
         table.add_row(name, each["state"], str(each["pid"] or "-"), port, str(each["restarts"]), age)
     Console(width=None if sys.stdout.isatty() else 120).print(table)
+    for line in fault_commands.lines(state["faults"], time.time()):
+        print(line)
     print(f"kubeconfig: {state['kubeconfig']}")
 
 

@@ -16,6 +16,8 @@ SERVICE_ADDRESS = "10.0.0.1"
 SERVICE_HOSTS = ("127.0.0.1", "localhost", SERVICE_ADDRESS, "kubernetes", "kubernetes.default.svc")
 OPERATOR_LEASE_SECONDS = 3
 """Short, so that a killed operator is replaced soon (issue: lease + 5 s)."""
+_MOST_QUICK = 300
+"""Simulated nodes that can renew their Leases often beside all else: a hundred requests a second."""
 STAGES = Path(__file__).with_name("kwok-stages.yaml")
 
 
@@ -28,6 +30,8 @@ class Plan:
     ports: Mapping[str, int]
     fast: bool
     real: RealNodes | None = None
+    simulated: int = 0
+    """How many nodes kwok plays."""
 
     def pki(self, name: str) -> str:
         """Path of a file of the control plane's certificates."""
@@ -36,6 +40,11 @@ class Plan:
     def kubeconfig(self, user: str) -> str:
         """Path of a component's kubeconfig."""
         return str(self.layout.pki / f"{user}.kubeconfig")
+
+    @property
+    def quick(self) -> bool:
+        """Whether a node that is silent is soon seen: beside real nodes, but not if too many say that they live."""
+        return self.real is not None and self.simulated <= _MOST_QUICK
 
     def url(self, name: str) -> str:
         """Https address of a component."""
@@ -112,6 +121,8 @@ def controller_manager(plan: Plan) -> Spec:
         f"--root-ca-file={plan.pki('ca.crt')}",
         "--use-service-account-credentials",
         "--leader-elect=false",
+        # Of a silent node; five missed renewals of kubelet's Lease (`nodes/config.py`), three of kwok's.
+        *(("--node-monitor-period=1s", "--node-monitor-grace-period=10s") if plan.quick else ()),
     ]
     return Spec("controller-manager", args, stage=2)
 
@@ -140,7 +151,7 @@ def kwok(plan: Plan) -> Spec:
         f"--config={STAGES}",
         f"--manage-nodes-with-label-selector=!{LABEL}" if plan.real else "--manage-all-nodes=true",
         "--node-ip=127.0.0.1",
-        "--node-lease-duration-seconds=40",
+        f"--node-lease-duration-seconds={12 if plan.quick else 40}",
         f"--server-address=127.0.0.1:{plan.ports['kwok']}",
     ]
     return Spec("kwok", args, stage=2)

@@ -13,6 +13,7 @@ from quorate_cli.sandbox import components, layout, postgres, ready
 from quorate_cli.sandbox.bringup import Bringup, Options
 from quorate_cli.sandbox.control import Control
 from quorate_cli.sandbox.errors import SandboxError
+from quorate_cli.sandbox.faults import DEFAULT_SECONDS, Kind
 from quorate_cli.sandbox.layout import Layout
 from quorate_cli.sandbox.nodes import node
 from quorate_cli.sandbox.nodes.plan import DEFAULT_NETWORK
@@ -185,6 +186,28 @@ class Sandbox:
     def real_nodes(self) -> list[RunningNode]:
         """The nodes that run pods; empty where none were asked for, or the machine cannot have them."""
         return running(self.status())
+
+    def fault(self, kind: Kind, name: str = "", *, gpu: str = "", seconds: float = DEFAULT_SECONDS) -> None:
+        """Let something fail; it heals by itself after `seconds` (docs/faults.md).
+
+        `name`: the real node, empty for `Kind.API_STOP`; `gpu`: for `Kind.GPU_LOST`, the beginning of its id.
+
+        Raises:
+            SandboxError: there is no such thing, it does not run, or it fails already.
+        """
+        self._ask("fault", kind=kind, name=name, gpu=gpu, seconds=seconds)
+
+    def heal(self, name: str = "") -> None:
+        """End the faults of a node, GPU or `apiserver` before their time; all if empty.
+
+        Raises:
+            SandboxError: it has none.
+        """
+        self._ask("heal", name=name)
+
+    def faults(self) -> list[dict[str, Any]]:
+        """What fails now: `kind`, `name`, `gpu` and `until` in Unix seconds (`faults.remaining`)."""
+        return list(self.status()["faults"])
 
     def pid(self, component: str) -> int:
         """Process id of a running component; 0 while it is not running."""

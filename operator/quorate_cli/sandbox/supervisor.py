@@ -10,6 +10,8 @@ CONTROL. One JSON object per line each way:
 | `{"do": "start", "name": …}` | the same for a known one |
 | `{"do": "stop", "name": …, "signal": N}` | stop it and keep it stopped |
 | `{"do": "kill", "name": …, "signal": N}` | send a signal; what dies of it is started again |
+| `{"do": "fault", "kind": …, "name": …, "gpu": …, "seconds": N}` | let something fail for a while (`faults.py`) |
+| `{"do": "heal", "name": …}` | end that of a node, GPU or `apiserver` before its time; all if empty |
 | `{"do": "set", "values": {…}}` | keep values in `sandbox.json` |
 | `{"do": "status"}` | only answer |
 | `{"do": "detach"}`, `{"do": "down"}` | live on alone; stop everything in reverse order and end |
@@ -32,6 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from quorate_cli.sandbox.faults import FaultError, Faults
 from quorate_cli.sandbox.guard import clear_groups, start_time
 from quorate_cli.sandbox.processes import Guard, kill_group, spawn, sweep
 
@@ -83,9 +86,19 @@ class Component:
     kill_at: float | None = None
     """When the grace ends (monotonic seconds)."""
 
+    @property
+    def pid(self) -> int:
+        """Its process; 0 while it has none."""
+        return self.process.pid if self.process else 0
+
+    @property
+    def groups(self) -> list[str]:
+        """Its cgroups."""
+        return self.spec.groups
+
     def shown(self) -> dict[str, Any]:
         """What `status` tells."""
-        pid = self.process.pid if self.process else 0
+        pid = self.pid
         if pid:
             state = "stopping" if self.kill_at is not None else "running"
         else:
@@ -121,6 +134,8 @@ class Supervisor:
         self._state = state
         self._guard = guard
         self._components: dict[str, Component] = {}
+        fabric = Path(listener.getsockname()).with_name("fabric")
+        self._faults = Faults(state, fabric, self._components, stop=self._cut_off, start=self._resume)
         self._values: dict[str, Any] = self._kept()
         self._ending = False
         self._owner: socket.socket | None = None
@@ -145,10 +160,12 @@ class Supervisor:
         while True:
             before = [component.shown() for component in self._components.values()]
             self._reap()
+            # What goes down has no fault that should end by starting it.
+            healed = not self._ending and self._faults.tend()
             self._start_due()
             if self._ending and self._stop_next_stage():
                 return
-            if [component.shown() for component in self._components.values()] != before:
+            if healed or [component.shown() for component in self._components.values()] != before:
                 self._write()
             for key, _ in self._selector.select(self._patience()):
                 key.data(key.fileobj)
@@ -156,11 +173,13 @@ class Supervisor:
     def _kept(self) -> dict[str, Any]:
         with contextlib.suppress(OSError, ValueError):
             kept: dict[str, Any] = json.loads(self._file.read_text())
-            return {key: value for key, value in kept.items() if key not in ("components", "supervisor")}
+            return {key: value for key, value in kept.items() if key not in ("components", "supervisor", "faults")}
         return {}
 
     def _patience(self) -> float | None:
         moments = [moment for each in self._components.values() for moment in (each.due, each.kill_at) if moment]
+        if not self._ending and (due := self._faults.next_due()) is not None:
+            moments.append(due)
         return max(0.0, min(moments) - time.monotonic()) if moments else None
 
     def _accept(self, listener: socket.socket) -> None:
@@ -202,6 +221,8 @@ class Supervisor:
             request: dict[str, Any] = json.loads(line)
             handler: Callable[[socket.socket, dict[str, Any]], None] = getattr(self, f"_do_{request['do']}")
             handler(connection, request)
+        except FaultError as error:
+            return {"error": str(error)}
         except OSError as error:
             return {"error": f"{error.filename or 'the sandbox'}: {error.strerror}", "errno": error.errno}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -236,6 +257,21 @@ class Supervisor:
         process = self._components[request["name"]].process
         if process is not None:
             os.kill(process.pid, request["signal"])
+
+    def _do_fault(self, _: socket.socket, request: dict[str, Any]) -> None:
+        self._faults.begin(request["kind"], request["name"], request["gpu"], request["seconds"])
+
+    def _do_heal(self, _: socket.socket, request: dict[str, Any]) -> None:
+        self._faults.heal(request["name"])
+
+    def _cut_off(self, name: str) -> None:
+        self._stop(self._components[name], signal.SIGKILL)
+
+    def _resume(self, name: str) -> None:
+        component = self._components[name]
+        component.wanted, component.failures = True, 0
+        if component.process is None:
+            component.due = time.monotonic()
 
     def _do_detach(self, connection: socket.socket, _: dict[str, Any]) -> None:
         if connection is self._owner:
@@ -321,7 +357,7 @@ class Supervisor:
     def _shown(self) -> dict[str, Any]:
         own = {"pid": os.getpid(), "startTime": start_time(os.getpid()), "stopping": self._ending}
         shown = {name: component.shown() for name, component in self._components.items()}
-        return {**self._values, "supervisor": own, "components": shown}
+        return {**self._values, "supervisor": own, "components": shown, "faults": self._faults.shown()}
 
     def _write(self) -> None:
         temporary = self._file.with_name(".sandbox.json.new")

@@ -53,6 +53,8 @@ def kubelet() -> dict[str, Any]:
         # A GPU that is lost is seen within a second, not ten; what has not changed is reported every five minutes.
         "nodeStatusUpdateFrequency": "1s",
         "nodeStatusReportFrequency": "5m",
+        # Renewed every two seconds, so that a silent node is soon seen.
+        "nodeLeaseDurationSeconds": 8,
         "oomScoreAdj": 0,
         "port": KUBELET_PORT,
         "protectKernelDefaults": True,

@@ -1,12 +1,13 @@
 """The nodes' network: a namespace with a bridge, and the ways between it and the API server (docs/real-nodes.md).
 
 A component of the sandbox. It answers on the bridge's address and on the Service `kubernetes` for the API server on the
-host's 127.0.0.1; on its Unix socket it takes two requests:
+host's 127.0.0.1; on its Unix socket it takes these requests:
 
 | first line | effect |
 |---|---|
 | `CONNECT host:port HTTP/1.1` | a connection into the nodes' network, for the API server (its egress selector); to any other host, from the machine itself |
 | `PLUG {"name", "pid", "address", "pods"}` | connect the network namespace of process `pid`; answers `ok` or a sentence. The connection's end tells the node that the fabric is gone |
+| `CUT name`, `MEND name` | take a node's link down, or up again; the same answers |
 """  # noqa: E501 - a table
 
 import asyncio
@@ -108,6 +109,8 @@ class Fabric:
             if verb == "PLUG":
                 writer.write(f"{self._plug(json.loads(rest))}\n".encode())
                 await reader.read()
+            elif verb in ("CUT", "MEND"):
+                writer.write(f"{_link(rest, 'down' if verb == 'CUT' else 'up')}\n".encode())
             elif verb == "CONNECT":
                 while (await reader.readuntil(b"\n")).strip():
                     pass
@@ -180,6 +183,14 @@ class Fabric:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{name} cannot be connected: {error}"
         return "ok"
+
+
+def _link(name: str, state: str) -> str:
+    try:
+        ip([f"link set {name} {state}"])
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"the link of {name} cannot be set {state}: {error}"
+    return "ok"
 
 
 @contextlib.contextmanager

@@ -1,5 +1,9 @@
-"""A node's first process: runs containerd and kubelet, starts again what ends, and buries orphans."""
+"""A node's first process: runs containerd and kubelet, starts again what ends, and buries orphans.
 
+SIGUSR1 kills kubelet and keeps it away until SIGUSR2 (`quorate_cli.sandbox.faults`).
+"""
+
+import math
 import os
 import signal
 import socket
@@ -21,6 +25,7 @@ _INTERVAL_SECONDS = 0.01
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 5.0
 _WELL_SECONDS = 10.0
+_HEARD = {signal.SIGCHLD, signal.SIGUSR1, signal.SIGUSR2}
 
 
 @dataclass(slots=True)
@@ -32,7 +37,7 @@ class Service:
     since: float = 0.0
     delay: float = _FIRST_DELAY
     due: float = 0.0
-    """When to start it (monotonic seconds), while it does not run."""
+    """When to start it (monotonic seconds), while it does not run; infinite: it is kept away."""
 
 
 def run(services: list[list[str]]) -> None:
@@ -41,7 +46,8 @@ def run(services: list[list[str]]) -> None:
     Raises:
         OSError: containerd does not come up.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    # The kernel drops what the first process of a namespace neither handles nor blocks.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _HEARD)
     first, *others = (Service(args) for args in services)
     _start(first)
     _await_containerd()
@@ -82,12 +88,27 @@ def _keep(services: list[Service]) -> None:
         for service in services:
             if not service.pid and now >= service.due:
                 _start(service)
-        due = min((service.due for service in services if not service.pid), default=None)
-        if due is None:
-            signal.sigwaitinfo({signal.SIGCHLD})
-        else:
-            signal.sigtimedwait({signal.SIGCHLD}, max(0.0, due - time.monotonic()))
+        due = min((service.due for service in services if not service.pid), default=math.inf)
+        number = _hear(due - time.monotonic())
+        if number in (signal.SIGUSR1, signal.SIGUSR2):
+            _hold(services[1:], away=number == signal.SIGUSR1)
         _reap(services)
+
+
+def _hear(seconds: float) -> int:
+    """The next signal, or 0 after `seconds`, which may be infinite."""
+    if math.isinf(seconds):
+        return signal.sigwaitinfo(_HEARD).si_signo
+    heard = signal.sigtimedwait(_HEARD, max(0.0, seconds))
+    return heard.si_signo if heard else 0
+
+
+def _hold(services: list[Service], *, away: bool) -> None:
+    """Kill services and keep them away, or start them again."""
+    for service in services:
+        service.due = math.inf if away else 0.0
+        if away and service.pid:
+            os.kill(service.pid, signal.SIGKILL)
 
 
 def _reap(services: list[Service]) -> None:
@@ -102,4 +123,6 @@ def _reap(services: list[Service]) -> None:
             if service.pid == pid:
                 well = time.monotonic() - service.since > _WELL_SECONDS
                 service.delay = _FIRST_DELAY if well else min(service.delay * 2, _LONGEST_DELAY)
-                service.pid, service.due = 0, time.monotonic() + service.delay
+                service.pid = 0
+                if not math.isinf(service.due):
+                    service.due = time.monotonic() + service.delay
