@@ -13,6 +13,9 @@ _PIN = re.compile(r"[^/=]+/[^/=]+")
 _ARCHIVE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
+PROFILES = ("observe", "enforce")
+
+
 class ConfigError(ValueError):
     """A flag or variable that cannot be used; the message names it, its value and the rule."""
 
@@ -47,6 +50,12 @@ class Config:
     """File of the keys that sign its messages."""
     webhook_lead_seconds: int = 86_400
     """How long before its end a vote is reminded of."""
+    machine_key: Path | None = None
+    """File of the Machine key that signs what node agents are given; None: no policy reaches a node."""
+    agent_image: str = ""
+    """Image of the node agent; empty: the operator deploys none."""
+    agent_profile: str = "observe"
+    """Rights of the node agent, one of `PROFILES`."""
     identity: str = ""
     """Holder identity in the Lease; empty: host name and process id."""
 
@@ -144,6 +153,9 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     flag("--webhook", "", "http(s) URL that is told when votes are needed")
     flag("--webhook-key", "", "file of the keys that sign what --webhook is told, whsec_… or whsk_…, one a line")
     flag("--webhook-lead-seconds", "86400", "how long before its end a vote is reminded of")
+    flag("--machine-key", "", "file of the Machine key that signs what node agents are given")
+    flag("--agent-image", "", "image of the node agent; without it none is deployed")
+    flag("--agent-profile", "observe", "observe (the agent touches nothing) or enforce")
     flag("--identity", "", "holder identity in the Lease")
     pins = env.get("QUORATE_PIN", "").replace(",", " ").split()
     archives = env.get("QUORATE_ARCHIVES", "").replace(",", " ").split()
@@ -163,6 +175,8 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
     args = _parser(env).parse_args(argv)
     if not _UUID.fullmatch(args.node_id):
         raise ConfigError(f"--node-id {args.node_id!r}: must be a lower-case UUID")
+    if args.agent_profile not in PROFILES:
+        raise ConfigError(f"--agent-profile {args.agent_profile!r}: must be one of {', '.join(PROFILES)}")
     if not args.dsn:
         raise ConfigError("--dsn: a Postgres connection string is required")
     return Config(
@@ -178,6 +192,9 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         verify_at=_time_of_day("--verify-at", args.verify_at),
         archives=_archives(args.archives),
         retention_days=int(_number("--retention-days", args.retention_days, 1)),
+        machine_key=Path(args.machine_key) if args.machine_key else None,
+        agent_image=args.agent_image,
+        agent_profile=args.agent_profile,
         identity=args.identity,
         webhook=_webhook(args.webhook, args.webhook_key),
         webhook_key=Path(args.webhook_key) if args.webhook_key else None,

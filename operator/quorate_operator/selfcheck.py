@@ -15,6 +15,7 @@ from quorate_operator.kube.resources import (
     EVENT,
     GROUP,
     LEASE,
+    NAMESPACE,
     OWN_KINDS,
     SYSTEM_NAMESPACE,
     Key,
@@ -31,7 +32,7 @@ class _Right(NamedTuple):
 
 
 def _needed() -> Iterator[_Right]:
-    for resource in (*OWN_KINDS, LEASE, CONFIG_MAP):
+    for resource in (*OWN_KINDS, LEASE, CONFIG_MAP, NAMESPACE):
         yield from (_Right(verb, resource) for verb in ("list", "watch"))
     yield from (_Right("patch", resource, "status") for resource in OWN_KINDS)
     yield _Right("create", LEASE, namespace=SYSTEM_NAMESPACE)

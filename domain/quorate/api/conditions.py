@@ -37,6 +37,8 @@ class ConditionType(StrEnum):
     VERIFIED = "Verified"
     GUARDED = "Guarded"
     RESOLVED = "Resolved"
+    DISTRIBUTED = "Distributed"
+    OVERLAPS = "Overlaps"
 
 
 class Truth(StrEnum):
@@ -205,6 +207,14 @@ class Reason(StrEnum):
     BOUNDARY_WARNED = "BoundaryWarned"
     BOUNDARY_QUARANTINED = "BoundaryQuarantined"
     BOUNDARY_DENIED = "BoundaryDenied"
+    # MissionPolicy: docs/missions-distribution.md.
+    DISTRIBUTED = "Distributed"
+    CONTRADICTION = "Contradiction"
+    OVERRULED = "Overruled"
+    OVERRULES = "Overrules"
+    NO_MACHINE_KEY = "NoMachineKey"
+    NO_AGENT = "NoAgent"
+    AGENT_OBSERVES = "AgentObserves"
     # Events: docs/notifications.md.
     VOTE_NEEDED = "VoteNeeded"
     NOTIFICATION_FAILED = "NotificationFailed"

@@ -15,6 +15,10 @@ Manifest = dict[str, Any]
 
 NAMESPACE = "quorate-system"
 OPERATOR = "quorate-operator"
+AGENT = "quorate-agent"
+"""ServiceAccount, roles and DaemonSet of the node agents."""
+NODE_POLICIES = "quorate-node-policies"
+"""ConfigMap that they read (docs/missions-distribution.md)."""
 NODE_PREFIX = "quorate-node-"
 NODE_ACCOUNT = "node"
 NODE_ID_LABEL = f"{GROUP}/node-id"
@@ -69,6 +73,8 @@ def _operator_rules() -> list[Manifest]:
         _rule([GROUP], ["missionpolicies"], ["patch"]),
         _rule(["apiextensions.k8s.io"], ["customresourcedefinitions"], _READ),
         _rule([""], ["namespaces"], _READ),
+        # How many nodes a MissionPolicy covers.
+        _rule([""], ["nodes"], ["list"]),
         _rule(["coordination.k8s.io"], ["leases"], _READ),
         # Kopf watches a kind in the whole cluster; the label selector it sends is no limit that RBAC could check.
         _rule([""], ["configmaps"], ["list", "watch"]),
@@ -77,11 +83,13 @@ def _operator_rules() -> list[Manifest]:
 
 
 def _system_rules() -> list[Manifest]:
-    """What the operator may do in its own namespace: its two Leases and content projections."""
+    """What the operator may do in its own namespace: its two Leases, content projections, the agents' DaemonSet."""
     return [
         _rule(["coordination.k8s.io"], ["leases"], ["create"]),
         _rule(["coordination.k8s.io"], ["leases"], ["get", "update", "patch"], resourceNames=[OPERATOR, NOTIFICATIONS]),
         _rule([""], ["configmaps"], [*_READ, *_WRITE]),
+        _rule(["apps"], ["daemonsets"], ["create"]),
+        _rule(["apps"], ["daemonsets"], ["get", "patch", "delete"], resourceNames=[AGENT]),
     ]
 
 
@@ -106,8 +114,20 @@ def _node_reader() -> Manifest:
     return _object("ClusterRole", "quorate-node-reader", rules=[_rule([GROUP], read, _READ)])
 
 
+def _agent() -> list[Manifest]:
+    """What node agents may do: read. They write nothing in Kubernetes; the operator evicts (gpu.md, "Ladder")."""
+    account = [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": AGENT}]
+    return [
+        _object("ServiceAccount", AGENT, NAMESPACE, api="v1"),
+        _object("ClusterRole", AGENT, rules=[_rule([""], ["pods", "nodes"], _READ)]),
+        _binding(AGENT, account, AGENT),
+        _object("Role", AGENT, NAMESPACE, rules=[_rule([""], ["configmaps"], _READ, resourceNames=[NODE_POLICIES])]),
+        _binding(AGENT, account, AGENT, NAMESPACE),
+    ]
+
+
 def rbac() -> list[Manifest]:
-    """Namespace, ServiceAccount and roles of the operator, the roles of people, and what nodes may read."""
+    """Namespace, ServiceAccount and roles of the operator and the agents, of people, and what nodes may read."""
     return [
         _object("Namespace", NAMESPACE, api="v1"),
         _object("ServiceAccount", OPERATOR, NAMESPACE, api="v1"),
@@ -115,6 +135,7 @@ def rbac() -> list[Manifest]:
         _binding(OPERATOR, _operator_subjects(), OPERATOR),
         _object("Role", OPERATOR, NAMESPACE, rules=_system_rules()),
         _binding(OPERATOR, _operator_subjects(), OPERATOR, NAMESPACE),
+        *_agent(),
         *_people_roles(),
         _node_reader(),
     ]

@@ -23,6 +23,7 @@ from quorate.api.schema import (
     BasisPoints,
     ClauseId,
     Count,
+    Digest,
     Model,
     Number,
     Period,
@@ -209,9 +210,37 @@ class LastAction(Model):
     """The measured value."""
 
 
+class AcceptedPolicy(Model):
+    """The spec that agents are given: the last one that was accepted."""
+
+    digest: Digest
+    """Of the policy as the distributed document holds it: name, contract version and spec."""
+    version: Annotated[str, text(18)]
+    """Version of the contract that it implements; empty without clauseRef."""
+    since: Time
+    """When it was accepted."""
+
+
+class Overlap(Model):
+    """Another policy that can govern the same pods."""
+
+    policy: ResourceName
+    """Its name."""
+    rule: Annotated[str, text(63)]
+    """The rule that both hold."""
+    wins: bool
+    """This policy wins the rule over the other, on every pod that both govern."""
+    contradiction: bool
+    """No workload can keep both."""
+
+
 class MissionPolicyStatus(Status):
     """The state of the fleet under this policy, at most every 30 s."""
 
+    accepted: AcceptedPolicy | None = None
+    """What agents are given."""
+    overlaps: Annotated[list[Overlap], some(32)] | None = None
+    """Policies that it meets on a pod: contradictions first, then those that it loses to."""
     nodes: Count | None = None
     """Nodes that are covered."""
     pods: Count | None = None
@@ -236,7 +265,10 @@ class MissionPolicy(Resource):
         AGE,
     )
     conditions: ClassVar[dict[str, str]] = {
-        "Ready": "every node that the policy covers enforces it",
+        "Ready": "the policy is accepted, and in the signed document that the agents of its nodes read",
+        "Accepted": "the live spec can be judged, and the clause that it implements is in force",
+        "Distributed": "the signed document holds the accepted spec",
+        "Overlaps": "another policy can govern the same pods; the message says which one wins",
     }
 
     spec: MissionPolicySpec

@@ -22,8 +22,6 @@ from quorate.identity.statements import pre_authentication_encoding
 from quorate.missions.policies import Policy, compile_policy
 from quorate.missions.refusal import PolicyRefusedError
 
-CONFIG_MAP = "quorate-node-policies"
-"""Name of the ConfigMap, in namespace `quorate-system`."""
 CONTENT, SIGNATURE = "content", "signature"
 """Its data keys: the document, and 86 characters of base64."""
 FORMAT = "quorate.dev/node-policies/v1"

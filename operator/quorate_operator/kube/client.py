@@ -18,6 +18,8 @@ from quorate_operator.kube.resources import BY_KIND, Key, Obj
 
 FIELD_MANAGER = "quorate-operator"
 _PAGE = 500
+_JSON = "application/json"
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _BACKOFFS = (0.1, 0.3, 1.0)
 _LONGEST_WAIT = 5.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
@@ -55,11 +57,12 @@ class Client:
         return await self._request("GET", _path(key), missing=True)
 
     async def list_at(
-        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = ""
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
     ) -> tuple[list[Obj], int]:
         """The objects, and the resource version that the list was made at.
 
-        Read in pages of one consistent list; `apiVersion` and `kind` are filled in.
+        Read in pages of one consistent list; `apiVersion` and `kind` are filled in. `metadata_only`: without spec and
+        status, which of Nodes are most of the bytes.
         """
         resource = BY_KIND[kind]
         named = {"apiVersion": resource.api_version, "kind": kind}
@@ -67,15 +70,20 @@ class Client:
         items: list[Obj] = []
         while True:
             sent = {name: value for name, value in params.items() if value}
-            page = await self.request("GET", resource.path(namespace), params=sent)
-            items += (named | item for item in page.get("items") or ())
+            page = await self.request(
+                "GET", resource.path(namespace), params=sent, accept=_METADATA if metadata_only else _JSON
+            )
+            items += ({**item, **named} for item in page.get("items") or ())
             params["continue"] = page["metadata"].get("continue") or ""
             if not params["continue"]:
                 return items, int(page["metadata"]["resourceVersion"])
 
-    async def list_all(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[Obj]:
+    async def list_all(
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
+    ) -> list[Obj]:
         """Every object of a kind that the selectors match."""
-        return (await self.list_at(kind, namespace=namespace, labels=labels, fields=fields))[0]
+        found = await self.list_at(kind, namespace=namespace, labels=labels, fields=fields, metadata_only=metadata_only)
+        return found[0]
 
     async def create(self, body: Obj) -> Obj:
         """Create an object.
@@ -126,13 +134,14 @@ class Client:
         body: Any = None,
         media: str = "json",
         params: Mapping[str, str] | None = None,
+        accept: str = _JSON,
     ) -> Obj:
         """Any request; the parsed answer.
 
         Raises:
             Conflict, Transient, Stalled: see the module.
         """
-        answer = await self._request(method, path, body=body, media=media, params=params)
+        answer = await self._request(method, path, body=body, media=media, params=params, accept=accept)
         assert answer is not None
         return answer
 
@@ -145,11 +154,12 @@ class Client:
         media: str = "json",
         params: Mapping[str, str] | None = None,
         missing: bool = False,
+        accept: str = _JSON,
     ) -> Obj | None:
         data = None if body is None else orjson.dumps(body)
         for backoff in (*_BACKOFFS, None):
             try:
-                status, wait, answer = await self._once(method, path, data, media, params)
+                status, wait, answer = await self._once(method, path, data, media, params, accept)
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 status, wait, answer = 0, 0.0, {"message": f"{type(error).__name__} while asking the API server"}
             if 200 <= status < 300:
@@ -165,7 +175,7 @@ class Client:
         raise AssertionError("unreachable")
 
     async def _once(
-        self, method: str, path: str, data: bytes | None, media: str, params: Mapping[str, str] | None
+        self, method: str, path: str, data: bytes | None, media: str, params: Mapping[str, str] | None, accept: str
     ) -> tuple[int, float, Obj]:
         kind = (
             f"application/{media}+json" if media.endswith("-patch") and media != "apply-patch" else "application/json"
@@ -173,7 +183,7 @@ class Client:
         if media == "apply-patch":
             # JSON is YAML, and the one media type that every supported server takes for server-side apply.
             kind = "application/apply-patch+yaml"
-        headers = {"Accept": "application/json", "Content-Type": kind, **self._connection.headers()}
+        headers = {"Accept": accept, "Content-Type": kind, **self._connection.headers()}
         async with self._session.request(method, path, data=data, params=params, headers=headers) as response:
             raw = await response.read()
             wait = response.headers.get("Retry-After", "")

@@ -72,17 +72,19 @@ OWN_KINDS: tuple[Resource, ...] = (
 LEASE = Resource("coordination.k8s.io", "v1", "Lease", "leases", namespaced=True)
 CONFIG_MAP = Resource("", "v1", "ConfigMap", "configmaps", namespaced=True)
 NAMESPACE = Resource("", "v1", "Namespace", "namespaces", namespaced=False)
+NODE = Resource("", "v1", "Node", "nodes", namespaced=False)
+DAEMON_SET = Resource("apps", "v1", "DaemonSet", "daemonsets", namespaced=True)
 EVENT = Resource("events.k8s.io", "v1", "Event", "events", namespaced=True)
 CRD = Resource("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 ACCESS_REVIEW = Resource(
     "authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", namespaced=False
 )
 
-WATCHED: dict[str, Resource] = {item.kind: item for item in (*OWN_KINDS, LEASE, CONFIG_MAP)}
+WATCHED: dict[str, Resource] = {item.kind: item for item in (*OWN_KINDS, LEASE, CONFIG_MAP, NAMESPACE)}
 """Kinds that the view holds; Leases and ConfigMaps only with our labels."""
 
 BY_KIND: dict[str, Resource] = {
-    item.kind: item for item in (*OWN_KINDS, LEASE, CONFIG_MAP, NAMESPACE, EVENT, CRD, ACCESS_REVIEW)
+    item.kind: item for item in (*OWN_KINDS, LEASE, CONFIG_MAP, NAMESPACE, NODE, DAEMON_SET, EVENT, CRD, ACCESS_REVIEW)
 }
 
 
