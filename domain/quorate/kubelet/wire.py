@@ -66,6 +66,11 @@ def boolean(number: int) -> Any:
     return _field(number, False, lambda number, _: _key(number, _VARINT) + b"\x01", lambda _, value: _flag(value))
 
 
+def integer(number: int) -> Any:
+    """An `int64`, `uint32` or enum, not negative."""
+    return _field(number, 0, _write_number, lambda _, value: _number(value))
+
+
 def message(number: int, kind: type[Message]) -> Any:
     """A message; None where it is left out."""
     return _field(number, None, _write_message, lambda _, value: kind.decode(_bytes(value)))
@@ -108,6 +113,10 @@ def _each(write: Callable[[int, Any], bytes]) -> Callable[[int, Any], bytes]:
 
 def _write_text(number: int, value: str) -> bytes:
     return _sized(number, value.encode())
+
+
+def _write_number(number: int, value: int) -> bytes:
+    return _key(number, _VARINT) + _varint(value)
 
 
 def _write_message(number: int, value: Message) -> bytes:
@@ -168,6 +177,12 @@ def _read_varint(data: bytes, position: int) -> tuple[int, int]:
 def _bytes(value: int | bytes) -> bytes:
     if isinstance(value, int):
         raise ValueError(f"a number ({value}) stands where bytes must")
+    return value
+
+
+def _number(value: int | bytes) -> int:
+    if isinstance(value, bytes):
+        raise ValueError("bytes stand where a number must")
     return value
 
 
