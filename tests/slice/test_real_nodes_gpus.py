@@ -102,7 +102,7 @@ def test_gpus_survive_a_killed_kubelet(real_nodes: Sandbox, on: Kubectl) -> None
 
 def test_the_projects_images_run(real_nodes: Sandbox, on: Kubectl, said: Said) -> None:
     """The workload's image runs Python and the operator's its commands, as nobody, on a read-only root."""
-    assert said("image", "load")[0] == 0
+    assert said("image", "load", "operator", "workload")[0] == 0
     script = "import os, ssl, sqlite3; print(os.getuid(), os.environ['HOSTNAME'])"
     commands = {"workload": ["python3", "-c", script], "operator": ["quorate-operator", "--help"]}
     commands["version"] = ["quorate", "--version"]

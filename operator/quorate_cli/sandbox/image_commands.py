@@ -10,7 +10,7 @@ from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.progress import progress
 
 app = typer.Typer(no_args_is_help=True, help="The project's own images, for pods on real nodes.")
-_Names = Annotated[list[str] | None, typer.Argument(help="operator, workload; all if none is named.")]
+_Names = Annotated[list[str] | None, typer.Argument(help="operator, agent, workload; all if none is named.")]
 
 
 @app.command()
@@ -39,7 +39,8 @@ def build(
 @app.command()
 def load(
     names: Annotated[
-        list[str] | None, typer.Argument(help="operator, workload, or an OCI archive (FILE.tar); all if none is named.")
+        list[str] | None,
+        typer.Argument(help="operator, agent, workload, or an OCI archive (FILE.tar); all if none is named."),
     ] = None,
     name: Annotated[str, typer.Option("--name", "-n", envvar="QUORATE_SANDBOX", help="Which sandbox.")] = "default",
 ) -> None:

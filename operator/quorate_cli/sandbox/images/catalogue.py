@@ -5,6 +5,7 @@ import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from quorate_cli.sandbox import gobuild
@@ -36,14 +37,26 @@ class Known:
         ]
 
 
-IMAGES = {
+_ALL = {
     "operator": Known(
         Recipe("quorate", ("object-store", "pkcs11"), ("quorate", "quorate_operator", "quorate_cli")),
         ("/usr/local/bin/quorate-operator",),
     ),
+    "agent": Known(
+        Recipe("quorate", ("agent",), ("quorate", "quorate_agent"), without=("kopf", "psycopg", "rich", "typer")),
+        ("/usr/local/bin/quorate-agent",),
+    ),
     "workload": Known(Recipe(), ("/usr/local/bin/python3",)),
 }
-"""Name → image. `workload` is Python and its standard library, for pods that do something."""
+
+
+def _is_here(known: Known) -> bool:
+    """Whether the package that an image runs can be run here."""
+    return all(find_spec(module) and find_spec(f"{module}.__main__") for module in known.recipe.modules[-1:])
+
+
+IMAGES = {name: known for name, known in _ALL.items() if _is_here(known)}
+"""Name → image, of those whose package is here. `workload` is Python and its standard library, for pods."""
 
 
 @dataclass(frozen=True, slots=True)

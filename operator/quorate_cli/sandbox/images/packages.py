@@ -14,10 +14,10 @@ _EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 _LEFT_OUT = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json"}
 
 
-def closure(name: str, extras: Iterable[str]) -> list[Distribution]:
+def closure(name: str, extras: Iterable[str], without: Iterable[str] = ()) -> list[Distribution]:
     """A distribution and all that it needs, by name; what is not installed is not needed here.
 
-    `extras`: which of its own extras count.
+    `extras`: which of its own extras count; `without`: distributions that are left out, with what only they need.
 
     Raises:
         SandboxError: the distribution itself is not installed.
@@ -25,6 +25,7 @@ def closure(name: str, extras: Iterable[str]) -> list[Distribution]:
     found: dict[str, Distribution] = {}
     waiting = [(name, frozenset(extras))]
     seen = set(waiting)
+    left_out = {_normal(each) for each in without}
     while waiting:
         wanted, chosen = waiting.pop()
         try:
@@ -34,7 +35,7 @@ def closure(name: str, extras: Iterable[str]) -> list[Distribution]:
                 raise SandboxError(f"{name} is not installed here; install it (pip install -e .)") from None
             continue
         for each in _needs(found[_normal(wanted)], chosen):
-            if each not in seen:
+            if each not in seen and _normal(each[0]) not in left_out:
                 seen.add(each)
                 waiting.append(each)
     return [found[key] for key in sorted(found)]
@@ -74,13 +75,13 @@ def module_files(package: str) -> Iterator[tuple[str, Path]]:
             yield f"{package}/{path.relative_to(root).as_posix()}", path
 
 
-def scripts(dist: Distribution) -> dict[str, str]:
-    """Name → content of the commands that a distribution offers, for the interpreter of an image."""
+def scripts(dist: Distribution, modules: Iterable[str]) -> dict[str, str]:
+    """Name → content of the commands that a distribution offers from `modules`, for the interpreter of an image."""
     return {
         point.name: f"#!/usr/local/bin/python3\nimport sys\nfrom {point.module} import {point.attr}\n"
         f"sys.exit({point.attr}())\n"
         for point in dist.entry_points
-        if point.group == "console_scripts"
+        if point.group == "console_scripts" and point.module.partition(".")[0] in modules
     }
 
 

@@ -44,7 +44,9 @@ class Recipe:
     """It and all that it needs; its commands are in `/usr/local/bin`."""
     extras: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
-    """The packages of the distribution; one that is installed as editable does not name them."""
+    """The packages of the distribution that are in it; one that is installed as editable does not name them."""
+    without: tuple[str, ...] = ()
+    """Distributions that none of these modules imports."""
 
 
 def site_packages() -> str:
@@ -68,10 +70,11 @@ def contents(recipe: Recipe) -> dict[str, Content]:
     found |= {f"{_library()}/{name}": path for name, path in _standard_library()}
     found |= _system()
     if recipe.distribution:
-        for dist in packages.closure(recipe.distribution, recipe.extras):
+        for dist in packages.closure(recipe.distribution, recipe.extras, recipe.without):
             found |= {f"{site_packages()}/{name}": path for name, path in packages.files(dist)}
             if dist.name == recipe.distribution:
-                found |= {f"{_PREFIX}/bin/{name}": text.encode() for name, text in packages.scripts(dist).items()}
+                commands = packages.scripts(dist, recipe.modules)
+                found |= {f"{_PREFIX}/bin/{name}": text.encode() for name, text in commands.items()}
     for module in recipe.modules:
         found |= {f"{site_packages()}/{name}": path for name, path in packages.module_files(module)}
     return found
