@@ -262,6 +262,8 @@ class Planner:
             self._agenda.wake(key, self._clock() + error.retry_after)
         elif isinstance(error, Transient):
             self._retry(key, _FIRST_BACKOFF, at_least=error.retry_after)
+        else:
+            self.mark(self._owed.pop(key, ()))  # nothing looks at it again by itself
         await self._applier.report(key, error, int(self._clock()))
 
     def _retry(self, key: Key, first: float, *, at_least: float = 0.0) -> None:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from quorate.audit.entry import Draft, Tether
-from quorate_operator.errors import Fatal, LostLeadership, Stalled, Transient, Waiting
+from quorate_operator.errors import Conflict, Fatal, LostLeadership, Stalled, Transient, Waiting
 from quorate_operator.kube.resources import Key
 from quorate_operator.planner import Agenda
 from quorate_operator.reconcile.protocol import Note, Plan
@@ -232,6 +232,64 @@ async def test_dirty_and_relations_are_followed() -> None:
     async with running(World(told, votes)) as world:
         world.add(node("a"))
         await until(lambda: {key.name for keys in votes.gathers for key in keys} == {"named", "of-a"})
+
+
+_NAMED = Key("Vote", "", "named")
+
+
+def recording(world_of: list[World]) -> tuple[Told, Told]:
+    """Who records an entry, writes a status and then tells _NAMED; and who is told."""
+
+    def decide(obj: dict, now: int) -> Plan:
+        world = world_of[0]
+        if world.store.shared.rows.get("m/d"):
+            return Plan(status={"phase": "recorded"})
+        return Plan(chain="m/d", entries=(draft(world),), status={"phase": "new"}, dirty=(_NAMED,))
+
+    return Told(decide), Told(lambda obj, now: Plan(), kind="Vote")
+
+
+@pytest.mark.parametrize("error", [Transient("ApiUnavailable", "away"), Conflict("changed"), Stalled("ApiRefused", "no")])
+async def test_whom_a_failed_plan_concerns_is_told_all_the_same(error: Exception) -> None:
+    """The entry is in the log and the status write fails: the next look starts from the entry, and they are told."""
+    worlds: list[World] = []
+    first, told = recording(worlds)
+    worlds.append(world := World(first, told))
+    failures = iter([error])
+
+    def fail(verb: str, key: Key) -> None:
+        for failure in failures:
+            raise failure
+
+    async with running(world):
+        world.client.fail = fail
+        world.add(node("a"))
+        await until(lambda: bool(world.client.calls))
+        world.now += 60
+        await until(lambda: told.gathers == [[_NAMED]])
+
+
+@pytest.mark.parametrize("gone", [False, True])
+async def test_whom_an_entry_concerns_that_was_there_already_is_told(gone: bool) -> None:
+    """The answer to an append was lost: the second finds the entry; they are told, also if the object is gone since."""
+    worlds: list[World] = []
+    first, told = recording(worlds)
+    worlds.append(world := World(first, told))
+    append = world.store.log.append
+
+    async def lost(*args: object, **kwargs: object) -> object:
+        await append(*args, **kwargs)
+        if gone:
+            world.view.remove(Key("MeshNode", "", "a"))
+        raise Transient("LogUnavailable", "no answer")
+
+    world.store.log.append = lost  # type: ignore[method-assign]
+    async with running(world):
+        key = world.add(node("a"))
+        await until(lambda: bool(first.decided))
+        world.now += 60
+        await until(lambda: told.gathers == [[_NAMED]])
+    assert gone or world.status(key)["phase"] == "recorded"
 
 
 async def test_events_are_recorded_after_the_status() -> None:

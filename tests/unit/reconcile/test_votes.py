@@ -5,6 +5,8 @@ import pytest
 from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.resources import Key
 
+from tests.unit.proposals.fleet import node
+
 from .town import NAMES, STANDARD, Town
 
 
@@ -115,3 +117,46 @@ async def test_an_amendment_after_the_votes_have_decided_is_too_late() -> None:
     await town.settle(2)
     assert town.status(proposal)["phase"] == "Executed"
     assert town.status(proposal)["revision"] == 1
+
+
+async def recorded_only(town: Town, vote: Key) -> None:
+    """Its entry, and nothing that follows from it: the process ends before."""
+    votes = next(item for item in town.reconcilers if item.kind == "Vote")
+    gathered = await votes.gather([vote], town.context)
+    plan = votes.decide(gathered[vote], int(town.now))
+    assert plan.chain is not None
+    await town.context.log.append(plan.chain, plan.entries, content=plan.content)
+
+
+async def test_a_vote_that_was_recorded_just_before_the_end_is_in_the_tally(town: Town, proposal: Key) -> None:
+    """Recorded, then the process ends, or another leads: who comes next shows it in tally and vote, with no entry."""
+    await recorded_only(town, vote := town.vote(proposal, "m1", "Approve"))
+    entries = list(town.entries)
+    await town.restart()
+    await town.settle()
+    assert town.status(proposal)["tally"]["cast"] == 1
+    assert town.condition(vote, "Counted")[:2] == ("True", "Counted")
+    assert town.entries == entries
+
+
+async def test_a_vote_that_another_leader_recorded_is_in_the_next_tally(town: Town, proposal: Key) -> None:
+    """What another process wrote since the last look is read on like one's own, although the docket is held."""
+    town.vote(proposal, "m2", "Approve")
+    await town.settle()
+    vote = town.vote(proposal, "m1", "Approve")
+    other = Town()
+    other.server, other.shared, other.now = town.server, town.shared, town.now
+    await recorded_only(await other.restart(), vote)
+    town.agenda.mark(proposal)
+    await town.settle()
+    assert town.status(proposal)["tally"]["cast"] == 2
+
+
+async def test_a_refused_vote_is_told_in_its_proposal(town: Town, proposal: Key) -> None:
+    """The tally says who was refused and why; the vote that is in order counts beside it."""
+    town.vote(proposal, "m1", "Approve", "forged", signature=encode_base64(bytes(64)))
+    town.vote(proposal, "m2", "Approve")
+    await town.settle()
+    tally = town.status(proposal)["tally"]
+    assert (tally["cast"], tally["refused"]) == (1, 1)
+    assert [(item["voter"], item["reason"]) for item in tally["refusedVotes"]] == [(node("m1"), "BadSignature")]
