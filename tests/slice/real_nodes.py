@@ -61,6 +61,12 @@ class Kubectl:
         return str(self.get("pod", pod)["status"].get("phase", ""))
 
 
+def ready(on: Kubectl, node: str) -> str:
+    """The Ready condition of a node: True, False or Unknown."""
+    conditions = on.get("node", node)["status"]["conditions"]
+    return str(next(each["status"] for each in conditions if each["type"] == "Ready"))
+
+
 @contextmanager
 def namespace(sandbox: Sandbox) -> Iterator[Kubectl]:
     """A new namespace with its default ServiceAccount; its pods are gone at the end."""
