@@ -79,6 +79,10 @@ def _operator_rules() -> list[Manifest]:
         # Kopf watches a kind in the whole cluster; the label selector it sends is no limit that RBAC could check.
         _rule([""], ["configmaps"], ["list", "watch"]),
         _rule(["", "events.k8s.io"], ["events"], ["create", "patch"]),
+        # An agent asks, the operator checks that the pod is on the agent's node and evicts it: never past a
+        # PodDisruptionBudget, and it cannot delete one.
+        _rule([""], ["pods"], ["get"]),
+        _rule([""], ["pods/eviction"], ["create"]),
     ]
 
 

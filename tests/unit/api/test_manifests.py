@@ -36,6 +36,13 @@ def test_people_cannot_write_a_status() -> None:
         assert all("/" not in resource for rule in entry["rules"] for resource in rule["resources"])
 
 
+def test_the_operator_evicts_pods_and_cannot_delete_them() -> None:
+    """A pod ends by its Eviction alone, which a PodDisruptionBudget can refuse."""
+    rules = named("ClusterRole", "quorate-operator")["rules"]
+    about = {each: rule["verbs"] for rule in rules for each in rule["resources"] if each.startswith("pods")}
+    assert about == {"pods": ["get"], "pods/eviction": ["create"]}
+
+
 def test_a_node_identity_is_complete() -> None:
     """`quorate node register` makes namespace, account, role, binding, quota, the right to read, and the MeshNode."""
     found = manifests.node_identity("hub-a", NODE_ID, ["fleet"])
