@@ -246,7 +246,7 @@ def _takes(body: _Body) -> frozenset[LadderAction]:
     if not isinstance(names, list) or len(names) > len(DIRECTIVES):
         raise ProtocolRefusedError("takes", names, f"a list of at most {len(DIRECTIVES)} directives")
     for index, name in enumerate(names):
-        if name not in _DIRECTIVES or name in names[:index]:
+        if not isinstance(name, str) or name not in _DIRECTIVES or name in names[:index]:
             rule = f"each once, one of {', '.join(_DIRECTIVES)}"
             raise ProtocolRefusedError(f"takes[{index}]", name, rule)
     return frozenset(_DIRECTIVES[name] for name in names)
