@@ -48,6 +48,12 @@ class Statement:
         """What a key signs: the DSSE pre-authentication encoding."""
         return pre_authentication_encoding(self.payload_type, self.payload)
 
+    def forget(self) -> None:
+        """Let go of the bytes; the digest stays, and who asks for the bytes again makes them again."""
+        _ = self.digest
+        self.__dict__.pop("payload", None)
+        self.__dict__.pop("signing_bytes", None)
+
     def verify(self, public_key: bytes, signature: Any) -> bool:
         """Whether `signature` (86 characters of base64) is `public_key`'s over this statement."""
         try:

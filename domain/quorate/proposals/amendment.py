@@ -53,6 +53,11 @@ class OpenRevision:
         return self.ends if decided is None else min(self.ends, decided)
 
 
+def as_recorded(digest: str) -> SpecVerdict:
+    """The verdict on a live spec that is the open revision, word for word."""
+    return SpecVerdict(Standing.OPEN, digest, Reason.ACCEPTED, "the spec is the recorded revision")
+
+
 def judge_spec(
     current: OpenRevision,
     *,
@@ -81,7 +86,7 @@ def judge_spec(
         )
 
     if statement.digest == current.digest:
-        return SpecVerdict(Standing.OPEN, statement.digest, Reason.ACCEPTED, "the spec is the recorded revision")
+        return as_recorded(current.digest)
     if spec.get("signature") is None:
         return refused(Reason.NOT_SIGNED, "the spec was edited without a signature")
     if not isinstance(spec.get("revision"), int) or spec["revision"] <= before["revision"]:

@@ -37,6 +37,7 @@ class Record:
             except KeyRefusedError:
                 known = False
             self._verdicts[public_key] = known
+            self.statement.forget()
         return known
 
     def knows(self, public_key: str) -> bool:

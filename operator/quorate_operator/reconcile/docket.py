@@ -70,6 +70,8 @@ class Docket:
     """How far the votes were counted, likewise."""
     questions: dict[str, Question] = field(default_factory=dict)
     """What each domain's members were asked, likewise."""
+    edits: set[tuple[str, int]] = field(default_factory=set)
+    """Uid and generation of live specs that say the statement word for word, likewise."""
     delegated: dict[UUID, DelegationRecord] = field(default_factory=dict)
     """Delegations by the id of their entry, with the verdicts on their signatures; likewise."""
     votes: tuple[tuple[Recorded, Ballot], ...] = ()

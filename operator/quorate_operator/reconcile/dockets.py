@@ -17,6 +17,7 @@ from quorate_operator.reconcile.domains import Constitution, Domains
 from quorate_operator.reconcile.followed import Followed
 from quorate_operator.reconcile.protocol import Context
 from quorate_operator.store.ports import Recorded
+from quorate_operator.view import once
 
 Name = tuple[str, str]
 """Namespace and name of a GovernanceProposal."""
@@ -133,6 +134,7 @@ class Dockets:
         )  # fmt: skip
         if before is not None:
             made.borders, made.kept, made.questions = before.borders, before.kept, before.questions
+            made.edits = before.edits
         self._cache[digest] = made
         return made
 
@@ -159,5 +161,6 @@ def _sorted_out(
 
 
 def _ballot(entry: Recorded) -> Ballot:
-    statement = Statement("vote", entry.detail["statement"])
-    return Ballot(statement, entry.detail["signature"], parse_time(entry.detail["recordedAt"]))
+    detail = once({name: entry.detail[name] for name in ("statement", "signature", "recordedAt")})
+    entry.forget()  # there are many, and their bytes say it all
+    return Ballot(Statement("vote", detail["statement"]), detail["signature"], parse_time(detail["recordedAt"]))

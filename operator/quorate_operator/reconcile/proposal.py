@@ -42,14 +42,25 @@ class _Held:
     content: Mapping[str, bytes]
 
     def judged(self, constitutions: Mapping[str, Constitution]) -> Contract:
-        """With the bytes in force."""
+        """With the bytes in force, which are read where they matter."""
         changed = self.head is not None and self.head.event_type != GENESIS
         data = self.content.get(self.head.detail["digest"]) if changed and self.head is not None else None
-        return Contract.of(self.obj, constitutions.get(self.obj["spec"]["trustDomain"]), self.head, data)
+        return Contract(self.obj, self.head, constitutions.get(self.obj["spec"]["trustDomain"]), data)
 
 
 def _domains(obj: Obj) -> set[str]:
     return {obj["spec"]["trustDomain"], *(obj["spec"].get("domains") or ())}
+
+
+def _live(domain: Constitution, obj: Obj, docket: Docket | None) -> Statement | None:
+    """The statement of the live spec; made once for each edit that says what was opened."""
+    edit = (obj["metadata"]["uid"], obj["metadata"].get("generation", 0))
+    if docket is not None and edit in docket.edits:
+        return docket.statement
+    live = opening.live_statement(domain.latest, obj)
+    if docket is not None and live is not None and live.digest == docket.digest:
+        docket.edits.add(edit)
+    return live
 
 
 @dataclass(frozen=True)
@@ -65,7 +76,7 @@ class _Case:
     def of(cls, obj: Obj, docket: Docket | None, found: Mapping[str, Constitution]) -> "_Case":
         constitutions = {name: found[name] for name in _domains(obj) if name in found}
         own = constitutions.get(obj["spec"]["trustDomain"])
-        return cls(obj, docket, constitutions, None if own is None else opening.live_statement(own.latest, obj))
+        return cls(obj, docket, constitutions, None if own is None else _live(own, obj, docket))
 
     @property
     def amends(self) -> bool:

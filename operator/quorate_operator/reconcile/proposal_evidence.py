@@ -102,7 +102,7 @@ def bundle(
         signature=docket.opening.detail["signature"],
         opening=docket.opening.content,
         acts=[signed(item, "act") for item in others if item.event_type in (ACT_ACCEPTED, ACT_REFUSED)],
-        votes=[signed(item, "vote") for item in docket.before(decided, [entry for entry, _ in docket.votes])],
+        votes=[signed(replace(item), "vote") for item in docket.before(decided, [entry for entry, _ in docket.votes])],
         delegations=[
             signed(item, "attestation") for item in delegations if item.event_type in (ATTESTED, NOT_ATTESTED)
         ],

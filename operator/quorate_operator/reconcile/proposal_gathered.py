@@ -9,6 +9,7 @@ from quorate.conflicts.document import Found
 from quorate.contracts.content import Content
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.statements import Statement
+from quorate.lazy import lazy
 from quorate.proposals.bundle import RevisionRecord
 from quorate.proposals.execution import Situation
 from quorate_operator.kube.resources import Key, Obj
@@ -21,23 +22,29 @@ from quorate_operator.store.ports import Recorded
 
 @dataclass(frozen=True)
 class Contract:
-    """A contract on this cluster: its object, its last entry, and the content that this entry put in force."""
+    """A contract on this cluster: its object, its last entry, and the content that this entry put in force.
+
+    `domain` is its object's trustDomain, None where that is not in force; `data` are the bytes that the last entry
+    names, None where they are the genesis.
+    """
 
     obj: Obj
     head: Recorded | None
-    content: Content | None
+    domain: Constitution | None
+    data: bytes | None
 
-    @classmethod
-    def of(cls, obj: Obj, domain: Constitution | None, head: Recorded | None, data: bytes | None) -> "Contract":
-        """With the bytes in force: none before the first entry, none if the domain does not list the genesis."""
+    @lazy
+    def content(self) -> Content | None:
+        """What is in force: none before the first entry, none if the domain does not list the genesis."""
+        obj, head, domain = self.obj, self.head, self.domain
         try:
             genesis = Content.genesis(obj["spec"]["genesis"])
             if head is None or (domain is not None and genesis_refusal(obj, genesis, domain, head) is not None):
-                return cls(obj, head, None)
-            content = genesis if data is None else Content.parse(data)
+                return None
+            content = genesis if self.data is None else Content.parse(self.data)
         except ContractRefusedError:
-            return cls(obj, head, None)
-        return cls(obj, head, content if content.digest == head.detail["digest"] else None)
+            return None
+        return content if content.digest == head.detail["digest"] else None
 
 
 @dataclass(frozen=True)

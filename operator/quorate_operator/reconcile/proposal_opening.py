@@ -13,7 +13,7 @@ from quorate.conflicts.detect import target_key
 from quorate.contracts.form import ContractRefusedError
 from quorate.identity.ed25519 import KeyRefusedError, parse_public_key
 from quorate.identity.statements import Statement, proposal_statement
-from quorate.proposals.amendment import OpenRevision, SpecVerdict, Standing, judge_spec
+from quorate.proposals.amendment import OpenRevision, SpecVerdict, Standing, as_recorded, judge_spec
 from quorate.proposals.case import Kept
 from quorate.proposals.decision import decide
 from quorate.proposals.execution import check_change
@@ -223,6 +223,8 @@ def open_revision(docket: Docket, at: int) -> OpenRevision:
 
 def spec_verdict(gathered: Gathered, docket: Docket) -> SpecVerdict:
     """What the live spec is to the open revision (condition SpecAccepted)."""
+    if gathered.live is not None and gathered.live.digest == docket.digest:
+        return as_recorded(docket.digest)
     spec, meta = gathered.obj["spec"], gathered.obj["metadata"]
     key = vote_key(docket.constitution.history.at(gathered.at), str(spec.get("proposer")), str(spec.get("keyName")))
     raw = None

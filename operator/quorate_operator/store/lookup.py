@@ -41,8 +41,8 @@ async def entries_since(database: Reader, known: Mapping[str, Recorded | None]) 
         name = names[row[4]]
         entry, same = found_row(row), known[name]
         if same is not None and (same.chain_id, same.sequence, same.record) == (row[0], row[1], row[3]):
-            entry = same  # decoded already
-        if entry.subject_key == name or name in entry.about:
+            entry = same  # found under this name before, and what sorts it is known
+        if entry is same or entry.subject_key == name or name in entry.about:
             found[name].append(entry)
     return found
 

@@ -1,14 +1,15 @@
 """A recorded entry, as the log gives it back."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 from quorate.audit.entry import parse_timestamp
 from quorate.audit.record import Record
 from quorate.canonical import parse_json
+from quorate.lazy import lazy
 
 
 @dataclass
@@ -24,9 +25,9 @@ class Recorded:
     record: bytes
     existing: bool = False
 
-    @cached_property
+    @property
     def header(self) -> Record:
-        """The decoded record."""
+        """The decoded record; not kept, as its content is a copy."""
         return Record.decode(self.record)
 
     @property
@@ -34,21 +35,29 @@ class Recorded:
         """Unix microseconds."""
         return self.header.sealed_at
 
-    @cached_property
+    @lazy
     def content(self) -> Mapping[str, Any]:
         """The content document {entry_id, timestamp, event_type, actor_id?, payload}."""
         document: dict[str, Any] = parse_json(self.header.content)
         return document
 
-    @property
+    def forget(self) -> None:
+        """Let go of the parsed content, several times the bytes; whoever asks for it again parses it again.
+
+        What sorts the entry among others stays: time, type and subject.
+        """
+        _ = self.timestamp, self.event_type, self.subject_key
+        self.__dict__.pop("content", None)
+
+    @lazy
     def timestamp(self) -> int:
         """Event time in Unix microseconds."""
         return parse_timestamp(self.content["timestamp"])
 
-    @property
+    @lazy
     def event_type(self) -> str:
         """Three segments, for example `governance.vote.accepted`."""
-        return str(self.content["event_type"])
+        return sys.intern(str(self.content["event_type"]))
 
     @property
     def actor_id(self) -> str | None:
@@ -67,10 +76,10 @@ class Recorded:
         detail: Mapping[str, Any] = self.payload["detail"]
         return detail
 
-    @property
+    @lazy
     def subject_key(self) -> str:
         """Whose entry it is."""
-        return str(self.payload["subject"]["key"])
+        return sys.intern(str(self.payload["subject"]["key"]))
 
     @property
     def about(self) -> Sequence[str]:
