@@ -111,7 +111,7 @@ def test_partition(real_nodes: Sandbox, on: Kubectl) -> None:
     before = runs(on, "web", NODE, "sh", "-c", web)
     runs(on, "asker", OTHER, "sleep", "1000")
     address = on.get("pod", "web")["status"]["podIP"]
-    ask = f"wget -q -T 2 -O - http://{address}:8080/ || echo nobody"
+    ask = f"timeout 2 wget -q -O - http://{address}:8080/ || echo nobody"
     node = next(each for each in real_nodes.real_nodes() if each.name == NODE)
 
     port = real_nodes.layout.read()["ports"]["apiserver"]

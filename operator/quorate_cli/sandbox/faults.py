@@ -171,7 +171,7 @@ class Faults:
                     f"{fault.target} fails already ({other.kind}, {left} s left); end that: "
                     f"quorate sandbox fault heal {fault.target}"
                 )
-        if not process.pid:
+        if not process.pid and kind is not Kind.GPU_LOST:
             raise FaultError(f"{fault.target} does not run now, so it cannot fail")
         return fault
 
