@@ -1,16 +1,18 @@
 """A thread per device that asks the backend, and one that waits for its events: a call that hangs holds up its own."""
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeVar
 
 from quorate.missions.samples import Missing
 from quorate_agent.ports import Clock, GpuBackend
 
+_T = TypeVar("_T")
 EVENT_SECONDS = 5
 """How long a wait for events blocks at most, and how long a device that cannot wait is left alone."""
 
@@ -122,3 +124,16 @@ class DeviceThreads:
         if not self._ending.is_set():
             for code in codes:
                 self._xid(self._clock.now(), gpu, code)
+
+
+async def aside(call: Callable[[], _T]) -> _T:
+    """A call on a thread of its own that neither a pool nor the end of the process waits for: it may hang for ever."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[_T] = loop.create_future()
+
+    def settle(value: _T) -> None:
+        if not done.done():
+            done.set_result(value)
+
+    threading.Thread(target=lambda: loop.call_soon_threadsafe(settle, call()), name="aside", daemon=True).start()
+    return await done

@@ -36,10 +36,10 @@ class Sandbox(Message):
     """A pod's sandbox; `created_at` in nanoseconds since the epoch."""
 
     id: str = text(1)
-    metadata: SandboxMetadata | None = message(2, SandboxMetadata)
+    metadata: SandboxMetadata | None = message(2, SandboxMetadata)  # noqa: RUF009 - a field, as `dataclasses.field` is
     state: int = integer(3)
     created_at: int = integer(4)
-    labels: dict[str, str] = mapping(5)
+    labels: dict[str, str] = mapping(5)  # noqa: RUF009 - a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Container(Message):
 
     id: str = text(1)
     sandbox_id: str = text(2)
-    metadata: ContainerMetadata | None = message(3, ContainerMetadata)
+    metadata: ContainerMetadata | None = message(3, ContainerMetadata)  # noqa: RUF009 - a field
     state: int = integer(6)
     created_at: int = integer(7)
 
