@@ -41,7 +41,7 @@ def paths_of(text: str) -> list[str]:
 def owner_of_path(path: str) -> Owner | None:
     """Pod and container of one path: the last segment that names a pod, and a container anywhere below it."""
     uid, container = "", ""
-    for segment in path.split("/"):
+    for segment in re.split("[/:]", path):  # runc without systemd keeps its `slice:prefix:id`
         pod = _POD.search(segment)
         if pod is not None:
             uid, container = pod[1], ""
