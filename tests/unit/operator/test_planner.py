@@ -249,7 +249,9 @@ def recording(world_of: list[World]) -> tuple[Told, Told]:
     return Told(decide), Told(lambda obj, now: Plan(), kind="Vote")
 
 
-@pytest.mark.parametrize("error", [Transient("ApiUnavailable", "away"), Conflict("changed"), Stalled("ApiRefused", "no")])
+@pytest.mark.parametrize(
+    "error", [Transient("ApiUnavailable", "away"), Conflict("changed"), Stalled("ApiRefused", "no")]
+)
 async def test_whom_a_failed_plan_concerns_is_told_all_the_same(error: Exception) -> None:
     """The entry is in the log and the status write fails: the next look starts from the entry, and they are told."""
     worlds: list[World] = []

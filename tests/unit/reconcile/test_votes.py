@@ -4,7 +4,6 @@ import pytest
 
 from quorate.canonical import encode_base64, format_time
 from quorate_operator.kube.resources import Key
-
 from tests.unit.proposals.fleet import node
 
 from .town import NAMES, STANDARD, Town
