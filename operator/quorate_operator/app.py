@@ -194,6 +194,7 @@ class Operator:
         from quorate_operator.custody.retention import retention_of  # noqa: PLC0415 - as above
         from quorate_operator.handlers import watch as watching  # noqa: PLC0415 - see _import_early
         from quorate_operator.notify.notifier import notifier_of  # noqa: PLC0415 - as above
+        from quorate_operator.reconcile.registry import AT_START  # noqa: PLC0415 - as above
 
         view, recorder = View(), Recorder(client, election.identity, clock=self.clock)
         notifier = notifier_of(self.config, client, election.identity, view, recorder.record, self.clock)
@@ -206,6 +207,7 @@ class Operator:
         routes, planner = self._planner(context, custody, recorder, cosigned, notifier)
         await custody.begin()
         custody.attend(planner, recorder)
+        planner.mark(AT_START)
         health.planner_beat = lambda: planner.heartbeat
         health.watch_beat = time.monotonic()
         health.leader = True

@@ -106,11 +106,11 @@ def holder(sandbox: Sandbox) -> str:
     return sandbox.admin().request("GET", LEASE)["spec"].get("holderIdentity") or ""
 
 
-STALLED = {"Ready": ("False", "NotImplemented"), "Stalled": ("True", "NotImplemented")}
+STALLED = {"Ready": ("False", "Invalid"), "Stalled": ("True", "Invalid"), "Accepted": ("False", "Invalid")}
 
 
 def test_objects_from_before_and_after_the_start_get_a_status(sandbox: Sandbox, start: Callable[..., Process]) -> None:
-    """Listed or watched, an object whose kind is not acted on yet says so; the probes agree that all is well."""
+    """Listed or watched, a policy without a rule is told so; the probes agree that all is well."""
     before = make_policy(sandbox)
     process = start()
     wait_for("status of the older object", lambda: conditions(sandbox, before) == STALLED)

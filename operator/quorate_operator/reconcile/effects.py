@@ -14,7 +14,7 @@ from quorate_operator.errors import Conflict, OperatorError, Stalled
 from quorate_operator.kube.client import Client
 from quorate_operator.kube.conditions import failure_status
 from quorate_operator.kube.events import Recorder
-from quorate_operator.kube.resources import Key, Obj
+from quorate_operator.kube.resources import OWN_KINDS, Key, Obj
 from quorate_operator.kube.status import status_patch
 from quorate_operator.reconcile.protocol import (
     ApplyChild,
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from quorate_operator.store.ports import Log
 
 _log = logging.getLogger(__name__)
+_REPORTING = {resource.kind for resource in OWN_KINDS}
+"""Kinds with conditions; of others the log alone tells what is wrong."""
 
 
 class Applier:
@@ -105,7 +107,7 @@ class Applier:
     async def report(self, key: Key, error: OperatorError, now: int) -> None:
         """Put an error into the object's conditions and, when it stalls, an Event; best effort, it is retried."""
         current = self._view.get(key)
-        if current is None:
+        if current is None or key.kind not in _REPORTING:
             return
         if isinstance(error, Stalled):
             self._note(key, Note("Warning", error.reason, error.message))

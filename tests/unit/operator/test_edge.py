@@ -245,4 +245,5 @@ def test_every_kind_has_one_reconciler_and_the_paths_of_its_definition() -> None
     assert {(item.kind, item.plural, item.namespaced) for item in OWN_KINDS} == {
         (item.kind, item.plural, item.namespaced) for item in KINDS
     }
-    assert [item.kind for item in reconcilers()] == [item.kind for item in OWN_KINDS]
+    made_of_policies = ["ConfigMap", "DaemonSet"]
+    assert [item.kind for item in reconcilers()] == [*(item.kind for item in OWN_KINDS), *made_of_policies]

@@ -36,7 +36,9 @@ STANDARD = {
 class Server(FakeClient):
     """Adds what reconcilers ask for beyond the applier."""
 
-    async def list_all(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[Obj]:
+    async def list_all(
+        self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "", metadata_only: bool = False
+    ) -> list[Obj]:
         """All of a kind; a field selector is by the vote's proposal digest."""
         self.calls.append(("list", Key(kind, namespace, "")))
         digest = fields.partition("=")[2]
@@ -47,6 +49,17 @@ class Server(FakeClient):
         """As the API server, or the failure that a test wants."""
         self.fail("create", key_of(body))
         return await super().create(body)
+
+    async def apply(self, body: Obj) -> Obj:
+        """Server-side apply of a whole child."""
+        key = key_of(body)
+        self.calls.append(("apply", key))
+        self.fail("apply", key)
+        old = self.objects.get(key)
+        self._applied = getattr(self, "_applied", 0) + 1
+        version = str(int(old["metadata"]["resourceVersion"]) + 1) if old else "1"
+        uid = old["metadata"]["uid"] if old else f"child-{self._applied}"
+        return self.put({**body, "metadata": {**body["metadata"], "resourceVersion": version, "uid": uid}})
 
     async def delete(self, key: Key, *, uid: str | None = None) -> bool:
         """Gone."""
