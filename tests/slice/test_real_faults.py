@@ -32,7 +32,7 @@ def on(real_nodes: Sandbox) -> Iterator[Kubectl]:
         real_nodes.heal()
         real_nodes.wait("apiserver", 60)
         for node in (NODE, OTHER):
-            wait_for(lambda node=node: ready(kubectl, node) == "True", f"{node} is Ready again", 60)
+            back(real_nodes, kubectl, node)
 
 
 def runs(on: Kubectl, name: str, node: str, *command: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from quorate_cli.main import run
 from quorate_cli.sandbox import fault_commands
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.faults import FaultError, Faults, Kind, remaining
@@ -169,3 +170,22 @@ def test_a_line_for_each_fault() -> None:
         "fault partition real-1: 11 s left",
         "fault gpu-lost real-1 GPU-1: 0 s left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--list", "heal"], "--list: shows what is on, and heal changes it; leave one out"),
+        (["partition", "real-1", "--for", "soon"], "--for 'soon': must be a whole number and s, m or h"),
+        (["partition", "real-1"], "no sandbox named 'default' runs here"),
+        (["-o", "yaml"], "-o yaml: must be table or json"),
+    ],
+)
+def test_commands_refuse_in_one_sentence(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Bad input, and a sandbox that is not there: exit code 1 or 2, and what is wrong."""
+    monkeypatch.setenv("QUORATE_STATE", str(tmp_path))
+    monkeypatch.delenv("QUORATE_SANDBOX", raising=False)
+    assert run(["sandbox", "fault", *arguments]) in (1, 2)
+    assert says in " ".join(capsys.readouterr().err.split())
