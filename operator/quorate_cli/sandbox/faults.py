@@ -117,8 +117,8 @@ class Faults:
         fault = self._checked(Kind(kind), name, gpu, seconds)
         try:
             self._apply(fault)
-        except OSError as error:
-            raise FaultError(f"{fault.kind} {fault.target}: {error.strerror or error}") from None
+        except (OSError, ValueError) as error:
+            raise FaultError(f"{fault.kind} {fault.target}: {getattr(error, 'strerror', None) or error}") from None
         self._on.append(fault)
 
     def heal(self, name: str = "") -> None:
@@ -203,7 +203,7 @@ class Faults:
             return False
         try:
             self._undo(fault)
-        except OSError:
+        except (OSError, ValueError):  # the second: of a file of GPUs that somebody spoilt
             fault.due = time.monotonic() + _AGAIN_SECONDS
             return False
         return True
