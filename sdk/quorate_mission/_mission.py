@@ -21,8 +21,8 @@ from quorate_mission._speaker import Speaker
 from quorate_mission._wire import MOST_FACTS, MOST_INTEGER, NAME, clean
 
 DEFAULT_PATH = "/run/quorate/mission.sock"
-FAREWELL = 0.25
-"""Seconds that the end of the process waits for the last report."""
+FAREWELL = 1.0
+"""Seconds that the end of the process waits for the last report, where an agent listens."""
 Handler = Callable[[Directive], object]
 _alive: weakref.WeakSet[Mission] = weakref.WeakSet()
 

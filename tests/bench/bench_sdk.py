@@ -1,0 +1,140 @@
+"""What a workload pays for the SDK: a call, and a loop beside an agent that is well, dead, hung or floods."""
+
+import contextlib
+import multiprocessing
+import socket
+import statistics
+import tempfile
+import threading
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import quorate_mission
+from tests.bench.figure import Figure, percentile
+
+CALLS, ROUNDS, STEPS, WORK = 200, 400, 60, 20_000
+TURNS = 15
+
+
+def run() -> Iterator[Figure]:
+    """Calls first, then the loop with each kind of agent, in turns with the bare loop."""
+    with tempfile.TemporaryDirectory() as folder:
+        mission = quorate_mission.connect(f"{folder}/none.sock")
+        yield from _calls(mission)
+        yield _memory(mission)
+        for kind in ("no", "well", "hung", "flooding", "dying"):
+            yield _loop(Path(folder), kind)
+
+
+def _calls(mission: quorate_mission.Mission) -> Iterator[Figure]:
+    calls: dict[str, Callable[[], object]] = {
+        "latency": lambda: mission.latency(0.001_23),
+        "iteration": lambda: mission.iteration(5),
+        "objective": lambda: mission.objective("loss", 0.31),
+        "privacy": lambda: mission.privacy(0.5, 1e-6),
+        "obey": mission.obey,
+    }
+    bare = _microseconds(lambda: None)
+    for name, call in calls.items():
+        taken = _microseconds(call)
+        yield Figure(f"SDK call {name}, p50", percentile(taken, 50), "us", "an empty call", percentile(bare, 50), 2.0)
+
+
+def _microseconds(call: Callable[[], object]) -> list[float]:
+    """Microseconds of a call, over batches of `CALLS`."""
+    taken = []
+    for _ in range(ROUNDS):
+        begun = time.perf_counter_ns()
+        for _ in range(CALLS):
+            call()
+        taken.append((time.perf_counter_ns() - begun) / 1_000 / CALLS)
+    return taken
+
+
+def _memory(mission: quorate_mission.Mission) -> Figure:
+    """KiB that two million calls add where nobody takes them."""
+
+    def calls(count: int) -> float:
+        for number in range(count):
+            mission.latency(number / 1e5)
+            mission.objective("loss", number)
+        return tracemalloc.get_traced_memory()[0] / 1024
+
+    tracemalloc.start()
+    first, last = calls(100_000), calls(300_000)
+    tracemalloc.stop()
+    return Figure("memory after 400 000 reports that nobody takes", last, "KiB", "after 100 000", first, first + 64)
+
+
+def _loop(folder: Path, kind: str) -> Figure:
+    """The loop's processor time with the SDK against the bare loop, in turns; the median of the ratios."""
+    path = folder / f"{kind}.sock"
+    ours, theirs = multiprocessing.get_context("fork").Pipe()
+    agent = multiprocessing.get_context("spawn").Process(target=_agent, args=(str(path), kind, theirs), daemon=True)
+    agent.start()
+    ours.recv()
+    mission = quorate_mission.connect(str(path))
+    if kind == "well":
+        deadline = time.monotonic() + 20
+        while not mission.connected and time.monotonic() < deadline:
+            pass
+    bare, governed = [], []
+    for _ in range(TURNS):
+        bare.append(_steps(None))
+        governed.append(_steps(mission))
+    ratio = statistics.median(mine / other for mine, other in zip(governed, bare, strict=True))
+    agent.kill()
+    agent.join()
+    mission.close(0.1)
+    middle = statistics.median(bare)
+    return Figure(
+        f"a loop of 1 ms steps, {kind} agent", middle * ratio, "ms", "without the SDK", middle, 1.01, of_ratio=True
+    )
+
+
+def _steps(mission: quorate_mission.Mission | None) -> float:
+    """Milliseconds of processor time, all threads of the process together."""
+    begun = time.process_time_ns()
+    for step in range(STEPS):
+        if mission is None:
+            sum(range(WORK))
+            continue
+        with mission.timed():
+            sum(range(WORK))
+        mission.iteration(step)
+        mission.objective("loss", 0.5)
+        mission.obey()
+    return (time.process_time_ns() - begun) / 1e6
+
+
+def _agent(path: str, kind: str, ready: Connection) -> None:
+    """In a process of its own: an agent of a kind."""
+    if kind == "no":
+        ready.send(True)
+        threading.Event().wait()
+    if kind == "well":
+        from tests.unit.sdk.rig import agent_at  # noqa: PLC0415
+
+        with agent_at(Path(path)):
+            ready.send(True)
+            threading.Event().wait()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(path)
+    listener.listen()
+    ready.send(True)
+    held = []
+    while True:
+        sock, _ = listener.accept()
+        held.append(sock)
+        with contextlib.suppress(OSError):
+            if kind == "dying":
+                sock.close()
+            elif kind == "flooding":
+                welcome = b'{"type":"welcome","protocol":1,"interval":0}'
+                frame = b'{"type":"directive","id":"x","action":"Checkpoint"}'
+                sock.sendall(len(welcome).to_bytes(4, "big") + welcome)
+                while True:
+                    sock.sendall((len(frame).to_bytes(4, "big") + frame) * 1_000)
