@@ -64,7 +64,7 @@ class UptimeValidator:
             return unknown(f"{statistic}: the window has gaps")
         evidence = (("basisPoints", share), ("minimum", spec.minimum))
         state = floor(share, spec.minimum, self._margin, WHOLE)
-        return Verdict(state, Severity.HIGH, statistic, evidence, self._since)
+        return Verdict(state, Severity.HIGH, statistic, evidence, self._since, self._series.until)
 
     def due(self) -> int | None:
         """Only samples change it."""

@@ -6,7 +6,7 @@ from quorate.api.mission_rules import RuleName
 from quorate.missions.decisions import Severity
 from quorate.missions.samples import Event, Health, Missing, Pod, Reading, Xid
 from quorate.missions.series import SECOND
-from quorate.missions.verdict import State, Validator, Verdict, unknown
+from quorate.missions.verdict import State, Validator, Verdict, ceiling, unknown
 
 PERIOD = 10 * SECOND
 STALE = 60 * SECOND
@@ -45,8 +45,7 @@ class HealthSpec:
 
     def watch(self, pod: Pod, margin: int) -> Validator:
         """Judges the pod's devices."""
-        del margin
-        return HealthValidator(self, pod)
+        return HealthValidator(self, pod, margin)
 
 
 class _Device:
@@ -65,10 +64,11 @@ class _Device:
 class HealthValidator:
     """The gravest finding over the pod's devices."""
 
-    __slots__ = ("_devices", "_spec")
+    __slots__ = ("_devices", "_margin", "_spec")
 
-    def __init__(self, spec: HealthSpec, pod: Pod) -> None:
+    def __init__(self, spec: HealthSpec, pod: Pod, margin: int) -> None:
         self._spec = spec
+        self._margin = margin
         self._devices = {gpu: _Device() for gpu in pod.gpus}
 
     def take(self, event: Event) -> None:
@@ -95,10 +95,20 @@ class HealthValidator:
                     gravest, since, gpu = finding, at, name
         if gravest is not None:
             severity, what, number = gravest
-            return Verdict(State.BROKEN, severity, what, ((what, number), ("gpu", gpu)), since)
+            until = since + (XID_HOLDS if what == "xid" else STALE)
+            return Verdict(State.BROKEN, severity, what, ((what, number), ("gpu", gpu)), since, until)
         if not fresh:
             return unknown("the health of a device was not read lately")
-        return Verdict(State.GOOD, Severity.LOW, "no finding", (), now)
+        read = [device.health for device in self._devices.values() if device.health is not None]
+        state = State.BETWEEN if any(self._warm(health) for health in read) else State.GOOD
+        return Verdict(state, Severity.LOW, "no finding", (), now, min(health.at for health in read) + STALE)
+
+    def _warm(self, health: Health) -> bool:
+        """Whether a device is not yet so much cooler than it may be that heat is over."""
+        celsius, most = health.celsius, self._spec.celsius
+        if most is None or isinstance(celsius, Missing):
+            return False
+        return ceiling(celsius, most, self._margin) is not State.GOOD
 
     def _findings(self, device: _Device, now: int) -> list[tuple[int, Finding]]:
         found: list[tuple[int, Finding]] = []

@@ -39,7 +39,7 @@ _HOLDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """One step: `after` since the violation began, `acknowledge` to answer and take effect; microseconds."""
+    """One step: `after` so long known to be broken, `acknowledge` to answer and take effect; microseconds."""
 
     action: LadderAction
     after: int
@@ -94,9 +94,9 @@ class Ladder:
         due: when to look at it again without a sample; None: no need.
     """
 
-    __slots__ = ("_answered", "_attempt", "_clear_since", "_level", "_raised", "_ready", "_refusal", "_retry_at",
-                 "_strategy", "_terms", "_told", "_until", "_wait_outcome", "action", "began", "due", "hold", "rung",
-                 "takes")  # fmt: skip
+    __slots__ = ("_answered", "_attempt", "_broken", "_broken_from", "_clear_since", "_fresh_until", "_judged",
+                 "_level", "_raised", "_ready", "_refusal", "_retry_at", "_strategy", "_terms", "_told", "_until",
+                 "_wait_outcome", "action", "began", "due", "hold", "rung", "takes")  # fmt: skip
 
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -110,6 +110,10 @@ class Ladder:
         self.action: LadderAction | None = None
         self.hold: Hold | None = None
         self.due: int | None = None
+        self._broken_from: int | None = None
+        self._broken = 0
+        self._fresh_until: int | None = None
+        self._judged = 0
         self._clear_since: int | None = None
         self._until: int | None = None
         self._answered = False
@@ -129,6 +133,7 @@ class Ladder:
         if self.began is None and state is not State.BROKEN:
             return []
         self.due = None
+        self._count(verdict, now)
         if state is State.GOOD:
             return self._good(now)
         self._clear_since = None
@@ -142,6 +147,24 @@ class Ladder:
             self._raised = min(verdict.since, now)
         self._level = verdict.severity
         return self._climb(verdict, now, gate)
+
+    def _count(self, verdict: Verdict, now: int) -> None:
+        """Add up the time known to be broken; what passed after the samples were stale is neither that nor good."""
+        known = now if self._fresh_until is None else max(self._judged, min(now, self._fresh_until))
+        if known < now:
+            self._clear_since = None
+        begun, self._broken_from = self._broken_from, None
+        if begun is not None:
+            self._broken += known - begun
+        if verdict.state is State.BROKEN:
+            goes_on = begun is not None and known == now
+            earliest = self._judged if known == now else known
+            self._broken_from = now if goes_on else max(min(verdict.since, now), earliest)
+        self._fresh_until, self._judged = verdict.until, now
+
+    def _reached(self, after: int) -> int:
+        """When it has been known to be broken for so long, given that it is broken now."""
+        return (self._broken_from or 0) + after - self._broken
 
     def _good(self, now: int) -> list[Move]:
         if self._clear_since is None:
@@ -194,9 +217,9 @@ class Ladder:
 
     def _terminates_offline(self, index: int, now: int) -> bool:
         rungs = self._terms.rungs
-        if not self._terms.offline_terminate or index >= len(rungs) or self.began is None:
+        if not self._terms.offline_terminate or index >= len(rungs):
             return False
-        return rungs[index].action is LadderAction.TERMINATE and now >= self.began + rungs[index].after
+        return rungs[index].action is LadderAction.TERMINATE and now >= self._reached(rungs[index].after)
 
     def _retry(self, verdict: Verdict, now: int, gate: Gate) -> list[Move]:
         """Ask again for what was refused; nothing while the outcome is not known."""
@@ -219,7 +242,7 @@ class Ladder:
     def _next(self, verdict: Verdict, now: int, gate: Gate, moves: list[Move]) -> bool:
         """Start or skip the next rung; False where it has to wait or there is none."""
         rungs, index = self._terms.rungs, self.rung + 1
-        if index >= len(rungs) or self.began is None:
+        if index >= len(rungs):
             self.hold = None
             return False
         rung = rungs[index]
@@ -228,7 +251,7 @@ class Ladder:
         if HARDNESS[action] > CLIMBS[verdict.severity]:
             self.hold = None
             return False
-        ready = self.began + (0 if verdict.severity is Severity.CRITICAL else rung.after)
+        ready = self._reached(0 if verdict.severity is Severity.CRITICAL else rung.after)
         if now < ready:
             self.due, self.hold = ready, None
             return False
@@ -255,9 +278,9 @@ class Ladder:
     def _sooner(self, due: int | None, index: int, now: int) -> int | None:
         """While an eviction is held offline, the rung after it may be due first."""
         rungs, following = self._terms.rungs, index + 1
-        if not self._terms.offline_terminate or following >= len(rungs) or self.began is None:
+        if not self._terms.offline_terminate or following >= len(rungs):
             return due
-        after = self.began + rungs[following].after
+        after = self._reached(rungs[following].after)
         return after if after > now and (due is None or after < due) else due
 
     def _arrive(self, index: int, action: LadderAction | None) -> None:

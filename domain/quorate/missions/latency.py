@@ -155,11 +155,11 @@ class LatencyValidator:
         rank = -(-requests * spec.quantile // WHOLE)
         if requests - self._near >= rank:
             evidence = (("target", spec.target), ("requests", requests))
-            return Verdict(State.GOOD, Severity.LOW, self._statistic, evidence, self._last)
+            return Verdict(State.GOOD, Severity.LOW, self._statistic, evidence, self._last, self._last + spec.window)
         state = State.BROKEN if requests - self._over < rank else State.BETWEEN
         low, high = self._quantile(rank)
         facts = (("microseconds", low), ("upTo", high), ("target", spec.target), ("requests", requests))
-        return Verdict(state, Severity.HIGH, self._statistic, facts, self._last)
+        return Verdict(state, Severity.HIGH, self._statistic, facts, self._last, self._last + spec.window)
 
     def _quantile(self, rank: int) -> tuple[int, int]:
         """The edges of the bucket that holds the request of this rank."""

@@ -48,9 +48,12 @@ class MemorySpec:
 
 
 class MemoryValidator:
-    """The last sum over the pod's devices; a lower bound is enough to know that a limit is exceeded."""
+    """The last sum over the pod's devices; a lower bound is enough to know that a limit is exceeded.
 
-    __slots__ = ("_gpus", "_held", "_limit", "_margin", "_scope", "_statistic", "_tiers")
+    What it uses on a device that it was not given counts too, while a process list shows it.
+    """
+
+    __slots__ = ("_gpus", "_held", "_limit", "_margin", "_others", "_scope", "_statistic", "_tiers")
 
     def __init__(self, spec: MemorySpec, pod: Pod, margin: int) -> None:
         self._tiers = spec.tiers
@@ -59,44 +62,48 @@ class MemoryValidator:
         self._scope = spec.scope
         self._gpus = pod.gpus
         self._held: dict[str, Held] = {}
+        self._others: tuple[str, ...] = ()
         self._statistic = f"last sum of the {'largest container' if spec.scope is MemoryScope.CONTAINER else 'pod'}"
 
     def take(self, event: Event) -> None:
         """Take a device's shares."""
         if isinstance(event, Held):
+            if event.gpu not in self._held and event.gpu not in self._gpus:
+                self._others += (event.gpu,)
             self._held[event.gpu] = event
 
-    def _sum(self, now: int) -> tuple[int, bool, int]:
-        """Bytes, whether they are all, and when the newest share was sampled."""
+    def _sum(self, now: int) -> tuple[int, bool, int, int]:
+        """Bytes, whether they are all, and when the newest and the oldest share were sampled."""
         sums: dict[str, int] = {}
-        complete, since = True, 0
+        complete, since, oldest = True, 0, now
         single = self._scope is MemoryScope.CONTAINER
-        for gpu in self._gpus:
+        for gpu in self._gpus + self._others:
             held = self._held.get(gpu)
             if held is None or now - held.at > STALE:
-                complete = False
+                complete = complete and gpu in self._others
                 continue
             complete = complete and held.complete
-            since = max(since, held.at)
+            since, oldest = max(since, held.at), min(oldest, held.at)
             if held.whole and single and any(used > self._limit for used in held.containers.values()):
                 complete = False  # an upper bound: it may be the sum of several containers
                 continue
             for container, used in held.containers.items():
                 key = container if single else ""
                 sums[key] = sums.get(key, 0) + used
-        return max(sums.values(), default=0), complete, since
+        return max(sums.values(), default=0), complete, since, oldest
 
     def judge(self, now: int) -> Verdict:
         """The tier that the sum has passed."""
-        used, complete, since = self._sum(now)
+        used, complete, since, oldest = self._sum(now)
+        until = oldest + STALE
         evidence = (("used", used), ("limit", self._limit))
         for threshold, severity in self._tiers:
             if used > threshold:
-                return Verdict(State.BROKEN, severity, self._statistic, evidence, since)
+                return Verdict(State.BROKEN, severity, self._statistic, evidence, since, until)
         if not complete or not self._gpus:
             return unknown("no complete and fresh memory reading of every device")
         lowest = self._tiers[-1][0]
-        return Verdict(ceiling(used, lowest, self._margin), Severity.LOW, self._statistic, evidence, since)
+        return Verdict(ceiling(used, lowest, self._margin), Severity.LOW, self._statistic, evidence, since, until)
 
     def due(self) -> int | None:
         """Only samples change it."""
@@ -148,7 +155,8 @@ class HostMemoryValidator:
         if used is None:
             return unknown("no fresh reading of the pod's memory")
         evidence = (("used", used), ("limit", self._limit))
-        return Verdict(ceiling(used, self._limit, self._margin), Severity.MEDIUM, "last", evidence, self._last.at)
+        state, last = ceiling(used, self._limit, self._margin), self._last
+        return Verdict(state, Severity.MEDIUM, "last", evidence, last.at, last.at + HOST_STALE)
 
     def due(self) -> int | None:
         """Only samples change it."""

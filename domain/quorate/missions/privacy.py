@@ -36,17 +36,23 @@ class PrivacySpec:
 
     def watch(self, pod: Pod, margin: int) -> Validator:
         """Judges what the pod reports."""
-        del pod, margin
-        return PrivacyValidator(self)
+        del margin
+        return PrivacyValidator(self, pod.started)
 
 
 class _Spent:
-    """A counter that only grows, and how much it grew within the window."""
+    """A counter that only grows, and how much it grew within the window.
 
-    __slots__ = ("_marks", "_width", "_window", "highest")
+    What it stood at when it was first seen was spent at a time that nobody knows (the agent may have come later),
+    unless the pod started within the window.
+    """
 
-    def __init__(self, window: int | None) -> None:
+    __slots__ = ("_first", "_marks", "_started", "_width", "_window", "highest")
+
+    def __init__(self, window: int | None, started: int | None) -> None:
         self._window = window
+        self._started = started
+        self._first = 0
         self._width = max(1, (window or 0) // SLOTS)
         self._marks: deque[tuple[int, int]] = deque()  # begin of a slot, total before it
         self.highest: int | None = None
@@ -54,6 +60,8 @@ class _Spent:
     def add(self, at: int, value: int) -> None:
         """Take a total; one below an earlier total is disbelieved, what was spent stays spent."""
         before = self.highest or 0
+        if self.highest is None:
+            self._first = value
         self.highest = max(before, value)
         if self._window is None:
             return
@@ -63,14 +71,17 @@ class _Spent:
         while self._marks[0][0] <= at - self._window:
             self._marks.popleft()
 
-    def spent(self, now: int) -> int | None:
-        """What was spent within the window; None where nothing was reported."""
-        if self.highest is None or self._window is None:
-            return self.highest
+    def spent(self, now: int) -> tuple[int, int] | None:
+        """The least and the most that was spent within the window; None where nothing was reported."""
+        if self.highest is None:
+            return None
+        if self._window is None:
+            return self.highest, self.highest
         begin = now - self._window
         # The total at the window's beginning: what stood before the first slot that begins inside it.
         before = next((total for mark, total in self._marks if mark > begin), self.highest)
-        return self.highest - before
+        whole = self._started is not None and self._started >= begin
+        return self.highest - (before if whole else max(before, self._first)), self.highest - before
 
 
 class PrivacyValidator:
@@ -78,10 +89,10 @@ class PrivacyValidator:
 
     __slots__ = ("_delta", "_epsilon", "_since", "_spec")
 
-    def __init__(self, spec: PrivacySpec) -> None:
+    def __init__(self, spec: PrivacySpec, started: int | None) -> None:
         self._spec = spec
-        self._epsilon = _Spent(spec.window)
-        self._delta = _Spent(spec.window)
+        self._epsilon = _Spent(spec.window, started)
+        self._delta = _Spent(spec.window, started)
         self._since = 0
 
     def take(self, event: Event) -> None:
@@ -98,11 +109,13 @@ class PrivacyValidator:
         if spec.delta is not None:
             totals.append(("delta", self._delta.spent(now), spec.delta))
         for name, spent, budget in totals:
-            if spent is not None and spent > budget:
-                evidence = ((name, spent), ("budget", budget))
+            if spent is not None and spent[0] > budget:
+                evidence = ((name, spent[0]), ("budget", budget))
                 return Verdict(State.BROKEN, Severity.CRITICAL, f"highest {name} {where}", evidence, self._since)
         if any(spent is None for _, spent, _ in totals):
             return unknown("what was spent has not been reported")
+        if any(spent[1] > budget for _, spent, budget in totals if spent is not None):
+            return unknown(f"how much was spent {where} is not known: some of it was spent before it was seen")
         return Verdict(State.GOOD, Severity.LOW, f"spent {where}", (), self._since)
 
     def due(self) -> int | None:

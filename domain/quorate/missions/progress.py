@@ -40,17 +40,22 @@ class ConvergenceSpec:
 
     def watch(self, pod: Pod, margin: int) -> Validator:
         """Judges what the pod reports."""
-        del pod, margin
-        return ConvergenceValidator(self)
+        del pod
+        return ConvergenceValidator(self, margin)
 
 
 class ConvergenceValidator:
-    """The best value now against the best at the window's beginning; once the target is reached all is good."""
+    """The best value now against the best at the window's beginning; once the target is reached all is good.
 
-    __slots__ = ("_best", "_iteration", "_last", "_sign", "_spec", "_width")
+    Iterations alone break nothing: whether the target is reached is unknown until the objective is reported.
+    """
 
-    def __init__(self, spec: ConvergenceSpec) -> None:
+    __slots__ = ("_best", "_iteration", "_last", "_margin", "_sign", "_since", "_spec", "_width")
+
+    def __init__(self, spec: ConvergenceSpec, margin: int) -> None:
         self._spec = spec
+        self._margin = margin
+        self._since = 0
         self._sign = 1 if spec.direction is Direction.MINIMIZE else -1
         self._width = max(1, spec.window // SLOTS)
         self._best: deque[tuple[int, int]] = deque()  # begin of a slot, best until its end (smaller is better)
@@ -62,10 +67,11 @@ class ConvergenceValidator:
         if not isinstance(event, Report) or isinstance(event.value, Missing):
             return
         if event.metric is Metric.ITERATION:
-            self._iteration = event.value
+            self._iteration, self._since = event.value, event.at
             return
         if event.name != self._spec.metric:
             return
+        self._since = event.at
         begin, value = event.at - event.at % self._width, self._sign * event.value
         self._last = event.at
         best = min(value, self._best[-1][1]) if self._best else value
@@ -86,21 +92,22 @@ class ConvergenceValidator:
         spec = self._spec
         if self._reached():
             return Verdict(State.GOOD, Severity.LOW, "target reached", (), self._last or now)
-        done = self._iteration
-        if spec.iterations is not None and done is not None and done > spec.iterations:
-            facts = (("iterations", done), ("maximum", spec.iterations))
-            return Verdict(State.BROKEN, Severity.HIGH, "iterations without reaching the target", facts, now)
         statistic = f"improvement of {spec.metric} in {spec.window // SECOND} s"
         if self._last is None or now - self._last > spec.window:
             return unknown(f"{statistic}: nothing was reported")
+        done, until = self._iteration, self._last + spec.window
+        if spec.iterations is not None and done is not None and done > spec.iterations:
+            facts = (("iterations", done), ("maximum", spec.iterations))
+            statistic = "iterations without reaching the target"
+            return Verdict(State.BROKEN, Severity.HIGH, statistic, facts, self._since, until)
         before = [best for begin, best in self._best if begin + self._width <= self._last - spec.window]
         if not before:
             return unknown(f"{statistic}: the window is not full")
         old, new = before[-1], self._best[-1][1]
         share = WHOLE * (old - new) // abs(old) if old else WHOLE * (new < old)
         evidence = (("basisPoints", share), ("minimum", spec.improvement), ("best", self._sign * new))
-        state = State.BROKEN if share < spec.improvement else State.GOOD
-        return Verdict(state, Severity.MEDIUM, statistic, evidence, self._last)
+        state = floor(share, spec.improvement, self._margin)
+        return Verdict(state, Severity.MEDIUM, statistic, evidence, self._last, until)
 
     def due(self) -> int | None:
         """Only reports change it."""
@@ -159,7 +166,7 @@ class EntropyValidator:
             return unknown(f"{statistic}: the window has gaps")
         evidence = (("millibits", mean), ("minimum", spec.minimum))
         state = floor(mean, spec.minimum, self._margin)
-        return Verdict(state, Severity.CRITICAL, statistic, evidence, self._since)
+        return Verdict(state, Severity.CRITICAL, statistic, evidence, self._since, self._series.until)
 
     def due(self) -> int | None:
         """Only reports change it."""

@@ -11,6 +11,8 @@ MOST_SLOTS = 512
 COVERED_BASIS_POINTS = 9_000
 WHOLE = 10_000
 _EMPTY = -1
+_FINE = 16
+"""Bits by which the mean of a slot is finer than its numbers."""
 
 
 class Series:
@@ -58,7 +60,8 @@ class Series:
             if self._top is not None and value > self._top:
                 self._top = value
         self._filled += self._count[place] == 1
-        mean = self._total[place] // self._count[place]
+        # Rounded up: the mean of a window is below a floor for certain, or it is not below it.
+        mean = -((-self._total[place] << _FINE) // self._count[place])
         self._sum += mean - self._means[place]
         self._means[place] = mean
 
@@ -87,7 +90,12 @@ class Series:
 
     def mean(self, now: int) -> int | None:
         """Mean of the slots that count, rounded down; None while it is unknown."""
-        return self._sum // self._filled if self.known(now) else None
+        return self._sum // self._filled >> _FINE if self.known(now) else None
+
+    @property
+    def until(self) -> int:
+        """When the last number is stale."""
+        return self._last + self.stale
 
     def maximum(self, now: int) -> int | None:
         """The highest number; None while it is unknown."""
@@ -107,7 +115,7 @@ class Series:
         if not self.known(now):
             return None
         ordered = sorted(mean for mean, count in zip(self._means, self._count, strict=True) if count)
-        return ordered[max(0, -(-len(ordered) * basis_points // WHOLE) - 1)]
+        return ordered[max(0, -(-len(ordered) * basis_points // WHOLE) - 1)] >> _FINE
 
 
 class Latest:

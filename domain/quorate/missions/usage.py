@@ -40,6 +40,11 @@ class _Devices:
             self.source = event.source
             self.statistic = self.words.replace("{source}", event.source)
 
+    @property
+    def until(self) -> int:
+        """When the first device's last number is stale."""
+        return min((series.until for series in self.series.values()), default=0)
+
 
 @dataclass(frozen=True, slots=True)
 class UtilizationSpec:
@@ -69,21 +74,26 @@ class UtilizationSpec:
 
 
 class UtilizationValidator:
-    """The lowest device decides; one that is certainly below is enough, all must be known to be good."""
+    """The lowest device decides; one that is certainly below is enough, all must be known to be good.
 
-    __slots__ = ("_devices", "_margin", "_spec", "_started")
+    Samples within the grace are not taken: a window that reaches into it would demand something of it afterwards.
+    """
+
+    __slots__ = ("_demands", "_devices", "_margin", "_spec", "_started")
 
     def __init__(self, spec: UtilizationSpec, pod: Pod, margin: int) -> None:
         self._spec = spec
         self._margin = margin
         self._started = pod.started
+        self._demands = (pod.started or 0) + spec.grace
         self._devices = _Devices(
             pod.gpus, spec.window, f"{spec.statistic} of {{source}} in {spec.window // SECOND} s, lowest device"
         )
 
     def take(self, event: Event) -> None:
         """Take a device's reading."""
-        self._devices.take(event)
+        if isinstance(event, Utilization) and event.at >= self._demands:
+            self._devices.take(event)
 
     def _value(self, series: Series, now: int) -> int | None:
         statistic = self._spec.statistic
@@ -97,7 +107,7 @@ class UtilizationValidator:
         """The lowest device against the floor."""
         spec = self._spec
         statistic = self._devices.statistic
-        if self._started is not None and now - self._started < spec.grace:
+        if self._started is not None and now < self._demands:
             return Verdict(State.BETWEEN, Severity.LOW, statistic, (("grace", spec.grace // SECOND),), now)
         if spec.grace and self._started is None:
             return unknown("when the pod started is not known, so the grace may not be over")
@@ -108,7 +118,7 @@ class UtilizationValidator:
             return unknown(f"{statistic}: the window of a device has gaps")
         evidence = (("basisPoints", lowest), ("minimum", spec.minimum))
         state = floor(lowest, spec.minimum, self._margin, WHOLE)
-        return Verdict(state, Severity.MEDIUM, statistic, evidence, self._devices.since)
+        return Verdict(state, Severity.MEDIUM, statistic, evidence, self._devices.since, self._devices.until)
 
     def due(self) -> int | None:
         """The end of the grace brings no sample, the next sample will do."""
@@ -179,7 +189,7 @@ class IdleValidator:
         if len(known) < len(values) or not known:
             return unknown(f"{statistic}: the window of a device has gaps")
         evidence = (("basisPoints", max(known)), ("maximum", spec.maximum), ("devices", len(known)))
-        return Verdict(State.BROKEN, Severity.HIGH, statistic, evidence, since)
+        return Verdict(State.BROKEN, Severity.HIGH, statistic, evidence, since, self._devices.until)
 
     def due(self) -> int | None:
         """Only samples change it."""

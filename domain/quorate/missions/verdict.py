@@ -25,13 +25,19 @@ class State(Enum):
 
 @dataclass(slots=True)
 class Verdict:
-    """One judgement; `since` is the time of the sample that it rests on, in microseconds."""
+    """One judgement; times in microseconds.
+
+    Attributes:
+        since: of the sample that it rests on.
+        until: when its samples are stale, from which on they say nothing; None: they never are.
+    """
 
     state: State
     severity: Severity
     statistic: str
     evidence: tuple[tuple[str, int | str], ...] = ()
     since: int = 0
+    until: int | None = None
 
 
 Channel = type | Metric

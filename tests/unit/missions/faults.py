@@ -31,17 +31,18 @@ DAY = 86_400 * SECOND
 LIMIT, COOL_DOWN, STALE = 20 * GIB, 120 * SECOND, 3 * SECOND
 GPUS = ("GPU-0", "GPU-1", "GPU-2", "GPU-3")
 MODES = {"GPU-0": "Enforce", "GPU-1": "Enforce", "GPU-2": "Warn", "GPU-3": "Audit"}
+AFTER = (0, 4, 20, 40, 100)
 TAKES = frozenset({LadderAction.FREE_MEMORY, LadderAction.CHECKPOINT_AND_ABORT})
 
 
 def policies() -> list[Policy]:
     """One for each mode: memory, idle and a ladder to the end, without an hour's worth of latches to wait for."""
     ladder = [
-        {"action": "Warn", "afterSeconds": 0},
-        {"action": "FreeMemory", "afterSeconds": 4, "acknowledgeSeconds": 10},
-        {"action": "CheckpointAndAbort", "afterSeconds": 20, "acknowledgeSeconds": 10},
-        {"action": "Evict", "afterSeconds": 40},
-        {"action": "Terminate", "afterSeconds": 100},
+        {"action": "Warn", "afterSeconds": AFTER[0]},
+        {"action": "FreeMemory", "afterSeconds": AFTER[1], "acknowledgeSeconds": 10},
+        {"action": "CheckpointAndAbort", "afterSeconds": AFTER[2], "acknowledgeSeconds": 10},
+        {"action": "Evict", "afterSeconds": AFTER[3]},
+        {"action": "Terminate", "afterSeconds": AFTER[4]},
     ]
     return [
         compile_policy(
@@ -72,6 +73,13 @@ class Truth:
     refused_id: str = ""
     taken: dict[str, int] = field(default_factory=dict)
     busy: list[tuple[int, int | Missing]] = field(default_factory=list)
+    broken: int = 0
+    began: tuple[int, int] = (0, 0)
+
+    def known(self, now: int) -> int:
+        """For how long fresh samples have shown until now that the memory rule was broken."""
+        bad = isinstance(self.used, int) and self.used >= LIMIT * 8 // 10
+        return self.broken + (min(now, self.at + STALE) - self.at if bad else 0)
 
 
 class Day:
@@ -130,6 +138,7 @@ class Day:
         if self.chance.random() < 0.05:
             return []
         truth, pid = self.pods[gpu], int(self.pods[gpu].pod.uid[1:])
+        truth.broken = truth.known(self.now)
         truth.used, truth.at = used, self.now
         truth.busy.append((self.now, load))
         del truth.busy[:-100]
@@ -183,10 +192,11 @@ class Day:
         """What must hold of a decision; then the world answers it."""
         if made.mode is not PolicyMode.ENFORCE:
             assert made.effect is not Effect.ACT, made
+        truth = next(truth for truth in self.pods.values() if truth.pod.uid == made.uid)
+        self.check_time(made, truth)
         if made.effect is not Effect.ACT:
             return
         self.acts += 1
-        truth = next(truth for truth in self.pods.values() if truth.pod.uid == made.uid)
         if made.rule == "memory":
             assert isinstance(truth.used, int), f"acted on unknown: {made}"
             enough = truth.used > LIMIT if made.action in HARD else truth.used >= LIMIT * 9 // 10
@@ -209,6 +219,16 @@ class Day:
         elif made.step is Step.RETRIED and truth.refused_at is not None and truth.refused_id == made.id:
             assert self.now - truth.refused_at >= 30 * SECOND, f"asked again at once: {made}"
         truth.taken[made.action] = self.now
+
+    def check_time(self, made: Decision, truth: Truth) -> None:
+        """A rung begins only after it was known to be broken for long enough: unknown time does not count."""
+        if made.rule == "memory":
+            began = int(made.id.split("/")[-2])
+            if truth.began[0] != began:
+                truth.began = began, truth.known(self.now)
+            known = truth.known(self.now) - truth.began[1]
+            if made.step is Step.STARTED:
+                assert known >= AFTER[made.rung] * SECOND, f"known to be broken for {known} us only: {made}"
 
     def answer(self, made: Decision) -> None:
         """The workload or the operator says something, late or never."""

@@ -124,3 +124,22 @@ def test_an_unknown_begins_the_clear_time_anew() -> None:
              for move in ladder.judge(verdict(state), second * SECOND, Open())]  # fmt: skip
     assert steps == [Step.HELD, Step.CLEARED]
     assert ladder.began is None
+
+
+def test_a_gap_that_nobody_judged_does_not_count() -> None:
+    """An agent that stood still counts what its last samples vouch for, and begins the clear time anew."""
+    ladder = Ladder(replace(TERMS, rungs=RUNGS[:1] + RUNGS[2:3]))
+    broken, good = verdict(State.BROKEN), verdict(State.GOOD)
+
+    def judged(found: Verdict, second: int) -> list[Step]:
+        at = second * SECOND
+        sample = replace(found, since=at, until=at + 3 * SECOND)
+        return [move.step for move in ladder.judge(sample, at, Open())]
+
+    assert judged(broken, 0) == [Step.STARTED]
+    assert judged(broken, 100) == []  # three seconds are known
+    assert ladder.due == 117 * SECOND
+    assert judged(good, 102) == []
+    assert judged(good, 200) == [], "ninety good seconds are not known"
+    assert judged(broken, 201) == []
+    assert ladder.due == (201 + 15) * SECOND

@@ -1,30 +1,39 @@
 """Buckets, processes, breakers, quantities, the second life of an agent, power and policy changes."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.api.mission_policy import LadderAction
+from quorate.api.mission_rules import Direction
 from quorate.missions.attribution import MOST_OWNERS, Attribution
 from quorate.missions.breaker import Breaker
 from quorate.missions.decisions import Decision, Effect, Hold, Step
 from quorate.missions.engine import Engine
+from quorate.missions.health import HealthSpec
 from quorate.missions.latency import MOST_BUCKET, MOST_MICROSECONDS, LatencySpec, bucket_of, edges
 from quorate.missions.policies import Policy, compile_policy
+from quorate.missions.privacy import PrivacySpec
+from quorate.missions.progress import ConvergenceSpec
 from quorate.missions.quantity import bytes_of
 from quorate.missions.samples import (
     DeviceMemory,
     Ended,
+    Health,
     Latencies,
+    Metric,
     Outcome,
     Owned,
     Pod,
     Process,
     Processes,
+    Report,
     Running,
     Taken,
 )
-from quorate.missions.series import SECOND
+from quorate.missions.series import SECOND, Series
 from quorate.missions.types import MISSION_TYPES
 from quorate.missions.verdict import State
 
@@ -150,3 +159,48 @@ def test_every_type_compiles(name: str) -> None:
     compiled = compile_policy("typed", {"missionType": name, "mode": "Enforce"})
     assert compiled.rules
     assert all(compiled.ladders.values())
+
+
+@pytest.mark.parametrize(
+    ("started", "states"), [(0, ["UNKNOWN", "UNKNOWN", "BROKEN"]), (5_000 * SECOND, ["BROKEN", "BROKEN", "BROKEN"])]
+)
+def test_a_window_of_privacy_counts_what_was_seen_to_be_spent(started: int, states: list[str]) -> None:
+    """An agent that comes later does not know when the first total was spent, unless the pod is younger."""
+    validator = PrivacySpec(1_000_000, None, 3_600 * SECOND).watch(replace(POD, started=started), 0)
+    found = []
+    for second, total in ((8_000, 5_000_000), (8_010, 6_000_000), (8_020, 6_000_001)):
+        at = second * SECOND
+        validator.take(Report(at, "u", Metric.EPSILON, total))
+        found.append(validator.judge(at).state.name)
+    assert found == states
+    assert validator.judge(12_000 * SECOND).state is State.GOOD
+
+
+def test_iterations_break_nothing_while_the_objective_is_unknown() -> None:
+    """A workload that reports iterations only has not shown that it did not reach its target."""
+    spec = ConvergenceSpec("loss", Direction.MINIMIZE, 0, 60 * SECOND, target=1, iterations=3)
+    validator = spec.watch(POD, 0)
+    validator.take(Report(SECOND, "u", Metric.ITERATION, 4))
+    assert validator.judge(SECOND).state is State.UNKNOWN
+    validator.take(Report(2 * SECOND, "u", Metric.OBJECTIVE, 2, "loss"))
+    assert validator.judge(2 * SECOND).state is State.BROKEN
+    assert validator.judge(90 * SECOND).state is State.UNKNOWN
+
+
+def test_heat_is_over_by_the_margin() -> None:
+    """A device just below its highest temperature neither climbs nor clears."""
+    validator = HealthSpec(frozenset(), 80).watch(POD, 500)
+    states = []
+    for second, celsius in ((1, 81), (2, 80), (3, 77), (4, 76)):
+        validator.take(Health(second * SECOND, "G", celsius))
+        states.append(validator.judge(second * SECOND).state)
+    assert states == [State.BROKEN, State.BETWEEN, State.BETWEEN, State.GOOD]
+
+
+def test_a_mean_is_below_a_floor_only_for_certain() -> None:
+    """Slots of unequal counts are not rounded against the workload: exactly the floor is kept."""
+    series = Series(12 * SECOND, SECOND, 5 * SECOND)
+    for slot in range(7):
+        for number in range(3):
+            series.add((2 * slot) * SECOND + number * SECOND // 2, 9_990 + (number == 0) - (slot == 3 and number == 0))
+    assert series.mean(13 * SECOND) == 9_990
