@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quorate_cli.sandbox.control import python_path
-from quorate_cli.sandbox.layout import Layout
+from quorate_cli.sandbox.layout import MACHINE_KEY, Layout
 from quorate_cli.sandbox.nodes.node import RealNodes
 from quorate_cli.sandbox.nodes.plan import LABEL
 from quorate_cli.sandbox.supervisor import Spec
@@ -166,6 +166,7 @@ def operator(plan: Plan, *, node_id: str, dsn: str, pins: Mapping[str, str]) -> 
         f"--node-id={node_id}",
         f"--kubeconfig={plan.layout.state / 'operator.kubeconfig'}",
         f"--log-keys={plan.layout.state / 'log-keys'}",
+        f"--machine-key={plan.layout.state / MACHINE_KEY}",
         "--checkpoint-seconds=5",
         f"--lease-seconds={OPERATOR_LEASE_SECONDS}",
         f"--http=127.0.0.1:{plan.ports['operator']}",

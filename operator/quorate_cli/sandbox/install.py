@@ -11,7 +11,7 @@ from quorate_cli.cluster import Cluster, RefusedError
 from quorate_cli.keys import Purpose, make_key
 from quorate_cli.sandbox import postgres
 from quorate_cli.sandbox.errors import SandboxError
-from quorate_cli.sandbox.layout import Layout
+from quorate_cli.sandbox.layout import MACHINE_KEY, Layout
 from quorate_operator.errors import OperatorError
 from quorate_operator.store import intake, migrate
 
@@ -119,6 +119,8 @@ def install_database(layout: Layout) -> None:
         intake.make_key(layout.state / "log-keys")
         if not (layout.state / "log-keys" / f"{SYSTEM}.key").exists():
             make_key(SYSTEM, Purpose.LOG, layout.state / "log-keys")
+        if not (layout.state / MACHINE_KEY).exists():
+            make_key(MACHINE_KEY.removesuffix(".key"), Purpose.MACHINE, layout.state)
     except OperatorError as error:
         raise SandboxError(str(error)) from None
     postgres.allow_logins(layout, migrate.ROLES)

@@ -16,6 +16,8 @@ from typing import Any
 
 from quorate_cli.sandbox.errors import SandboxError
 
+MACHINE_KEY = "machine.key"
+"""In a sandbox's directory: signs what node agents are given."""
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 # sun_path holds 104 bytes on the BSDs and 108 on Linux; the longest file name in the directory is Postgres's lock.
 _SOCKET_PATH = 104 - len("/.s.PGSQL.5432.lock") - 1
