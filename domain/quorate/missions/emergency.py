@@ -1,13 +1,13 @@
 """Emergency stops: which pods are terminated, which devices are closed (docs/missions.md, "Emergency stop")."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from quorate.api.mission_policy import LadderAction, PolicyMode
 from quorate.missions.decisions import Decision
 from quorate.missions.gate import Tracked
 from quorate.missions.policies import Policy
-from quorate.missions.record import compute_decision, stop_decision
-from quorate.missions.samples import Stop, StopScope
+from quorate.missions.record import ALLOW, DENY, compute_decision, stop_decision
+from quorate.missions.samples import DeviceTaken, Stop, StopScope
 
 _ORDER = {PolicyMode.ENFORCE: 0, PolicyMode.WARN: 1, PolicyMode.AUDIT: 2}
 
@@ -19,12 +19,26 @@ class Emergency:
         due: when to look at the pods; None: nothing to do.
     """
 
-    __slots__ = ("_closed", "_orders", "due")
+    __slots__ = ("_closed", "_orders", "_policies", "due")
 
     def __init__(self) -> None:
         self.due: int | None = None
         self._orders: dict[tuple[StopScope, str], int] = {}
-        self._closed: dict[str, Policy] = {}
+        self._closed: dict[str, str] = {}
+        """Device → name of the policy whose stop closed it."""
+        self._policies: dict[str, Policy] = {}
+
+    def govern(self, policies: Sequence[Policy], now: int) -> None:
+        """Other policies are in force."""
+        self._policies = {policy.name: policy for policy in policies}
+        self.look(now)
+
+    def taken(self, event: DeviceTaken) -> None:
+        """An earlier life of the agent closed or opened a device."""
+        if event.action == DENY:
+            self._closed[event.gpu] = event.policy
+        elif event.action == ALLOW:
+            self._closed.pop(event.gpu, None)
 
     def order(self, event: Stop) -> None:
         """A stop begins or ends."""
@@ -81,10 +95,16 @@ class Emergency:
     ) -> Iterator[Decision]:
         for gpu, held in holders.items():
             if gpu not in self._closed and held and all(uid in stopped for uid in held):
-                policy = self._closed[gpu] = stopped[next(iter(held))]
-                yield compute_decision(gpu, True, policy, now)
-        for gpu, policy in list(self._closed.items()):
+                policy = stopped[next(iter(held))]
+                self._closed[gpu] = policy.name
+                yield compute_decision(gpu, DENY, policy, now)
+        for gpu, name in list(self._closed.items()):
             strangers = any(uid not in stopped for uid in holders.get(gpu, {}))
-            if strangers or self._stops(policy) is None:
+            if strangers or not self._closes(name):
                 del self._closed[gpu]
-                yield compute_decision(gpu, False, policy, now)
+                yield compute_decision(gpu, ALLOW, self._policies.get(name), now)
+
+    def _closes(self, name: str) -> bool:
+        """Whether the stop that closed a device is still in force, as the policy is now."""
+        policy = self._policies.get(name)
+        return policy is not None and policy.mode is PolicyMode.ENFORCE and self._stops(policy) is not None

@@ -18,11 +18,12 @@ from quorate.missions.memory import MemorySpec
 from quorate.missions.placement import Placement
 from quorate.missions.policies import Policy
 from quorate.missions.reclaim import Freed
-from quorate.missions.record import decision, device_decision, flag
+from quorate.missions.record import ALLOW, DENY, decision, device_decision, flag
 from quorate.missions.samples import (
     Acknowledged,
     Device,
     DeviceMemory,
+    DeviceTaken,
     Ended,
     Event,
     Gone,
@@ -99,6 +100,7 @@ class Engine:
             Acknowledged: self._acknowledged,
             Ended: self._ended,
             Taken: self._taken,
+            DeviceTaken: self._device_taken,
             Online: self._online,
             Stop: self._stop,
             Unlatch: self._unlatch,
@@ -139,7 +141,7 @@ class Engine:
         self._policies = tuple(sorted(policies, key=lambda policy: policy.name))
         for tracked in self._pods.values():
             self._watch(tracked)
-        self._emergency.look(self.now)
+        self._emergency.govern(self._policies, self.now)
         self._settings.forget()
 
     @property
@@ -305,6 +307,12 @@ class Engine:
             tracked.taken[event.action] = max(event.at, tracked.taken.get(event.action, 0))
         if event.action in HARD:
             self.node.hard(event.owner, event.at)
+
+    def _device_taken(self, event: DeviceTaken) -> None:
+        if event.action in (DENY, ALLOW):
+            self._emergency.taken(event)
+        else:
+            self._settings.taken(event)
 
     def _online(self, event: Online) -> None:
         self.node.online = event.online

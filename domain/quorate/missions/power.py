@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from quorate.missions.policies import Policy
-from quorate.missions.samples import Limits, Missing, Reading
+from quorate.missions.samples import DeviceTaken, Limits, Missing, Reading
 from quorate.missions.series import SECOND
 
 AGAIN = 60 * SECOND
@@ -31,6 +31,13 @@ class PowerKeeper:
 
     def __init__(self) -> None:
         self._set: dict[str, tuple[int, int]] = {}
+
+    def taken(self, event: DeviceTaken) -> None:
+        """An earlier life of the agent set a limit, or gave the device its own back (no policy)."""
+        if event.policy:
+            self._set[event.action] = (event.value, event.at)
+        else:
+            self._set.pop(event.action, None)
 
     def judge(self, policies: Sequence[Policy], limits: Limits, now: int) -> list[Setting]:
         """What is to be set now; nothing on an unknown reading."""

@@ -8,6 +8,7 @@ from quorate.missions.ladder import Move
 from quorate.missions.policies import Policy
 from quorate.missions.power import Setting
 
+DENY, ALLOW = "DenyCompute", "AllowCompute"
 Evidence = tuple[tuple[str, int | str], ...]
 _TOLD = frozenset({Step.LATCHED, Step.FLAGGED})
 _BEGUN = frozenset({Step.STARTED, Step.RETRIED})
@@ -102,10 +103,9 @@ def stop_decision(tracked: Tracked, policy: Policy, scope: str, ready: int, now:
     )
 
 
-def compute_decision(gpu: str, deny: bool, policy: Policy, now: int) -> Decision:
-    """A device is closed to, or opened for, new work."""
-    action = "DenyCompute" if deny else "AllowCompute"
-    return _on_device(gpu, action, RuleName.EMERGENCY_STOP, policy, policy.mode, (), now)
+def compute_decision(gpu: str, action: str, policy: Policy | None, now: int) -> Decision:
+    """A device is closed to, or opened for, new work; opened also where its policy is gone or enforces no more."""
+    return _on_device(gpu, action, RuleName.EMERGENCY_STOP, policy, PolicyMode.ENFORCE, (), now)
 
 
 def device_decision(gpu: str, setting: Setting, mode: PolicyMode, now: int) -> Decision:

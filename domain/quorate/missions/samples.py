@@ -252,6 +252,25 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
+class DeviceTaken:
+    """What an earlier life of the agent did to a device: closed ones are opened, lowered limits given back.
+
+    Said in the order of the decisions, in the same step as the stops in force: else those look ended.
+
+    Attributes:
+        action: `DenyCompute`, `AllowCompute`, `LimitPower` or `LimitClock`.
+        policy: the decision's; empty where the device got its own limit back.
+        value: the decision's evidence of that name.
+    """
+
+    at: int
+    gpu: str
+    action: str
+    policy: str = ""
+    value: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Online:
     """Whether the operator can be reached."""
 
@@ -303,5 +322,5 @@ class Held:
 
 Event = (
     Running | Gone | Device | DeviceMemory | Processes | Owned | Utilization | Health | Xid | Limits | Report
-    | Latencies | Run | Acknowledged | Ended | Taken | Online | Stop | Unlatch | Held
+    | Latencies | Run | Acknowledged | Ended | Taken | DeviceTaken | Online | Stop | Unlatch | Held
 )  # fmt: skip

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from quorate.api.mission_policy import PolicyMode
 from quorate.missions.policies import Policy
 from quorate.missions.power import PowerKeeper, Setting
-from quorate.missions.samples import Limits
+from quorate.missions.samples import DeviceTaken, Limits
 
 
 class Settings:
@@ -20,6 +20,10 @@ class Settings:
     def forget(self) -> None:
         """Policies changed: tell trials again."""
         self._told.clear()
+
+    def taken(self, event: DeviceTaken) -> None:
+        """What an earlier life of the agent set is given back when nobody asks for it any more."""
+        self._keepers.setdefault((event.gpu, PolicyMode.ENFORCE), PowerKeeper()).taken(event)
 
     def judge(self, policies: Sequence[Policy], limits: Limits, now: int) -> Iterator[tuple[Setting, PolicyMode]]:
         """What is to be set on a device, and in which mode it is asked for."""
