@@ -77,12 +77,15 @@ class NvmlBackend:
         return int(nvml.nvmlDeviceGetMemoryInfo(handle).used)
 
     def processes(self, gpu: str) -> tuple[Listed, ...] | Missing:
-        """Compute and MPS clients; graphics processes take milliseconds to list and are left out."""
+        """Compute and MPS clients; graphics processes take milliseconds to list and are left out.
+
+        The functions with a version are called: the others raise what is no NVMLError with an older driver.
+        """
         nvml = self._nvml
-        rows = self._of(gpu, nvml.nvmlDeviceGetComputeRunningProcesses)
+        rows = self._of(gpu, nvml.nvmlDeviceGetComputeRunningProcesses_v3)
         if isinstance(rows, Missing):
             return rows
-        clients = self._of(gpu, nvml.nvmlDeviceGetMPSComputeRunningProcesses)
+        clients = self._of(gpu, nvml.nvmlDeviceGetMPSComputeRunningProcesses_v3)
         found: dict[int, Reading] = {}
         for row in (*rows, *(() if isinstance(clients, Missing) else clients)):
             used: Reading = Missing.UNSUPPORTED if row.usedGpuMemory is None else int(row.usedGpuMemory)
@@ -189,15 +192,15 @@ class NvmlBackend:
     def allow_compute(self, gpu: str, *, allowed: bool) -> Missing | None:
         """Compute mode PROHIBITED, and back to what it was before."""
         nvml = self._nvml
-        if not allowed and gpu not in self._modes:
-            before = self._of(gpu, lambda handle: int(nvml.nvmlDeviceGetComputeMode(handle)))
-            if isinstance(before, Missing):
-                return before
-            self._modes[gpu] = before if before != _PROHIBITED else 0
+        found = self._of(gpu, lambda handle: int(nvml.nvmlDeviceGetComputeMode(handle)))
+        if isinstance(found, Missing):
+            return found
         mode = self._modes.get(gpu, 0) if allowed else _PROHIBITED
         failed = self._set(gpu, lambda handle: nvml.nvmlDeviceSetComputeMode(handle, mode))
         if failed is None and allowed:
             self._modes.pop(gpu, None)
+        elif failed is None and found != _PROHIBITED:
+            self._modes[gpu] = found
         return failed
 
     def _set(self, gpu: str, call: Callable[[Any], object]) -> Missing | None:
