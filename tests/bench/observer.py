@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from http import HTTPStatus
 from types import TracebackType
 from typing import Self
 
@@ -111,6 +112,9 @@ class Observer:
     async def _watch(self, session: aiohttp.ClientSession, version: int, connected: asyncio.Event) -> None:
         params = {"watch": "1", "resourceVersion": str(version)}
         async with session.get(self._resource.path(), params=params, headers=self._connection.headers()) as response:
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS:  # it fills its watch cache yet
+                await asyncio.sleep(float(response.headers.get("Retry-After", "1")))
+                return
             response.raise_for_status()
             connected.set()
             rest = b""

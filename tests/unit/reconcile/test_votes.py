@@ -159,3 +159,19 @@ async def test_a_refused_vote_is_told_in_its_proposal(town: Town, proposal: Key)
     tally = town.status(proposal)["tally"]
     assert (tally["cast"], tally["refused"]) == (1, 1)
     assert [(item["voter"], item["reason"]) for item in tally["refusedVotes"]] == [(node("m1"), "BadSignature")]
+
+
+async def test_a_spec_that_is_edited_and_edited_back_is_judged_each_time(town: Town, proposal: Key) -> None:
+    """What one edit said is not taken for what the next says, nor for what another object of the name says."""
+    spec = town.server.objects[proposal]["spec"]
+    said = []
+    for rationale in (None, "other words", None):
+        town.apply("GovernanceProposal", "p", {**spec, "rationale": rationale}, "default")
+        await town.settle()
+        said.append(town.condition(proposal, "SpecAccepted")[:2])
+    assert said == [("True", "Accepted"), ("False", "SpecChanged"), ("True", "Accepted")]
+    del town.server.objects[proposal]
+    town.view.remove(proposal)
+    town.apply("GovernanceProposal", "p", {**spec, "rationale": "other words"}, "default")
+    await town.settle()
+    assert town.condition(proposal, "SpecAccepted")[:2] == ("False", "SpecChanged")
