@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 
 from quorate.api.mission_rules import RuleName
+from quorate.missions import periods
 from quorate.missions.decisions import Severity
+from quorate.missions.periods import PERIODS
 from quorate.missions.samples import Event, Metric, Pod, Report
 from quorate.missions.series import SECOND, Series
 from quorate.missions.verdict import WHOLE, State, Validator, Verdict, floor, unknown
 
-PERIOD = SECOND
-STALE = 5 * SECOND
+PERIOD = PERIODS[RuleName.UPTIME]
+STALE = periods.STALE[RuleName.UPTIME]
 
 
 @dataclass(frozen=True, slots=True)

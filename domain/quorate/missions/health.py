@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from quorate.api.mission_rules import RuleName
+from quorate.missions import periods
 from quorate.missions.decisions import Severity
 from quorate.missions.samples import Event, Health, Missing, Pod, Reading, Xid
 from quorate.missions.series import SECOND
 from quorate.missions.verdict import State, Validator, Verdict, ceiling, unknown
 
-PERIOD = 10 * SECOND
-STALE = 60 * SECOND
+STALE = periods.STALE[RuleName.HEALTH]
 XID_HOLDS = 600 * SECOND
 APPLICATION_XIDS = frozenset({13, 31, 43, 45, 68})
 """Errors of the application itself; k8s-device-plugin ignores them too (109, a reset, it should not)."""

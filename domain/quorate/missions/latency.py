@@ -10,7 +10,6 @@ from quorate.missions.samples import Event, Latencies, Pod
 from quorate.missions.series import SECOND
 from quorate.missions.verdict import WHOLE, State, Validator, Verdict, unknown
 
-PERIOD = SECOND
 SLOTS = 60
 SUB_BITS = 4
 """A power of two is divided into 16 buckets: an edge is within 6.25 % of every value in its bucket."""

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from quorate.api.mission_rules import MemoryScope, RuleName
+from quorate.missions import periods
 from quorate.missions.decisions import Severity
 from quorate.missions.samples import Event, Held, Metric, Pod, Report
-from quorate.missions.series import SECOND, Latest
+from quorate.missions.series import Latest
 from quorate.missions.verdict import WHOLE, State, Validator, Verdict, ceiling, unknown
 
-PERIOD = SECOND // 4
-STALE = 3 * SECOND
-HOST_STALE = 5 * SECOND
+STALE = periods.STALE[RuleName.MEMORY]
+HOST_STALE = periods.STALE[RuleName.HOST_MEMORY]
 
 
 @dataclass(frozen=True, slots=True)

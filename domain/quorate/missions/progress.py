@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 from quorate.api.mission_rules import Direction, RuleName
 from quorate.missions.decisions import Severity
+from quorate.missions.periods import PERIODS
 from quorate.missions.samples import Event, Metric, Missing, Pod, Report
 from quorate.missions.series import SECOND, Series
 from quorate.missions.verdict import WHOLE, State, Validator, Verdict, floor, unknown
 
-PERIOD = SECOND
+PERIOD = PERIODS[RuleName.ENTROPY]
 SLOTS = 64
 
 

@@ -8,6 +8,7 @@ from quorate.missions import latency as latencies
 from quorate.missions.availability import RuntimeSpec, UptimeSpec
 from quorate.missions.health import APPLICATION_XIDS, HealthSpec
 from quorate.missions.memory import HostMemorySpec, MemorySpec
+from quorate.missions.periods import PERIODS
 from quorate.missions.privacy import PrivacySpec
 from quorate.missions.progress import ConvergenceSpec, EntropySpec
 from quorate.missions.quantity import bytes_of
@@ -16,9 +17,6 @@ from quorate.missions.reproducibility import ReproducibilitySpec
 from quorate.missions.series import SECOND
 from quorate.missions.usage import IdleSpec, UtilizationSpec
 from quorate.missions.verdict import RuleSpec
-
-PERIOD = SECOND
-"""Of everything that has a window."""
 
 
 def rules_of(model: MissionPolicySpec) -> Mapping[RuleName, RuleSpec]:
@@ -44,11 +42,12 @@ def rules_of(model: MissionPolicySpec) -> Mapping[RuleName, RuleSpec]:
     return {spec.rule: spec for spec in found if spec is not None}
 
 
-def _window(field: str, seconds: int) -> int:
+def _window(name: RuleName, seconds: int) -> int:
     """Microseconds of a window."""
-    if seconds * SECOND < 2 * PERIOD:
-        rule = f"a window must be at least twice the sample period of {PERIOD // SECOND} s"
-        raise PolicyRefusedError(f"spec.{field}.windowSeconds", seconds, rule)
+    period = PERIODS[name]
+    if seconds * SECOND < 2 * period:
+        rule = f"a window must be at least twice the sample period of {period // SECOND} s"
+        raise PolicyRefusedError(f"spec.{name}.windowSeconds", seconds, rule)
     return seconds * SECOND
 
 
@@ -79,7 +78,7 @@ def _utilization(model: MissionPolicySpec) -> RuleSpec | None:
     rule = model.utilization
     if rule is None:
         return None
-    window = _window("utilization", rule.window_seconds)
+    window = _window(RuleName.UTILIZATION, rule.window_seconds)
     if rule.min_basis_points == 0:
         raise PolicyRefusedError("spec.utilization.minBasisPoints", 0, "a floor of 0 demands nothing")
     return UtilizationSpec(
@@ -93,7 +92,7 @@ def _latency(model: MissionPolicySpec) -> RuleSpec | None:
         return None
     if rule.quantile >= 10_000 or latencies.requests_needed(rule.quantile) > latencies.MOST_REQUESTS:
         raise PolicyRefusedError("spec.latency.quantile", rule.quantile, "a quantile must be 1 to 9999 basis points")
-    window = _window("latency", rule.window_seconds)
+    window = _window(RuleName.LATENCY, rule.window_seconds)
     return latencies.LatencySpec(rule.target_microseconds, rule.quantile, window, rule.source or "")
 
 
@@ -108,7 +107,7 @@ def _convergence(model: MissionPolicySpec) -> RuleSpec | None:
         rule.metric,
         rule.direction or Direction.MINIMIZE,
         rule.min_improvement_basis_points,
-        _window("convergence", rule.window_seconds),
+        _window(RuleName.CONVERGENCE, rule.window_seconds),
         rule.target_millionths,
         rule.max_iterations,
     )
@@ -116,19 +115,19 @@ def _convergence(model: MissionPolicySpec) -> RuleSpec | None:
 
 def _entropy(model: MissionPolicySpec) -> RuleSpec | None:
     rule = model.entropy
-    return None if rule is None else EntropySpec(rule.min_millibits, _window("entropy", rule.window_seconds))
+    return None if rule is None else EntropySpec(rule.min_millibits, _window(RuleName.ENTROPY, rule.window_seconds))
 
 
 def _uptime(model: MissionPolicySpec) -> RuleSpec | None:
     rule = model.uptime
-    return None if rule is None else UptimeSpec(rule.min_basis_points, _window("uptime", rule.window_seconds))
+    return None if rule is None else UptimeSpec(rule.min_basis_points, _window(RuleName.UPTIME, rule.window_seconds))
 
 
 def _privacy(model: MissionPolicySpec) -> RuleSpec | None:
     rule = model.privacy_budget
     if rule is None:
         return None
-    window = None if rule.window_seconds is None else _window("privacyBudget", rule.window_seconds)
+    window = None if rule.window_seconds is None else _window(RuleName.PRIVACY_BUDGET, rule.window_seconds)
     return PrivacySpec(rule.epsilon_millionths, rule.delta_trillionths, window)
 
 
@@ -144,7 +143,7 @@ def _idle(model: MissionPolicySpec) -> RuleSpec | None:
     rule = model.idle
     if rule is None:
         return None
-    window = _window("idle", rule.window_seconds)
+    window = _window(RuleName.IDLE, rule.window_seconds)
     grace = 300 if rule.grace_seconds is None else rule.grace_seconds
     exempt = None if rule.exempt is None else dict(rule.exempt.match_labels or {})
     return IdleSpec(rule.max_basis_points or 0, window, grace * SECOND, exempt)

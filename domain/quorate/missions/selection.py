@@ -6,11 +6,14 @@ from itertools import combinations
 
 from quorate.api.mission_policy import PolicyMode
 from quorate.api.mission_rules import RuleName
+from quorate.missions.findings import Finding
+from quorate.missions.meeting import contradictions, slowed, unasked
 from quorate.missions.policies import OWN_LABELS, OWN_NAMESPACE, Policy
 from quorate.missions.samples import Pod
 from quorate.missions.types import TYPE_LABEL
-from quorate.missions.usage import IdleSpec, UtilizationSpec
 from quorate.missions.verdict import RuleSpec
+
+__all__ = ["Finding", "Governed", "can_meet", "findings", "governs", "winners"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,22 +23,6 @@ class Governed:
     policy: Policy
     spec: RuleSpec
     overruled: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Two policies that can meet on a pod.
-
-    Attributes:
-        contradiction: no workload can keep both; else one overrules the other.
-        message: names field, values and rule.
-    """
-
-    rule: RuleName
-    winner: str
-    loser: str
-    contradiction: bool
-    message: str
 
 
 def governs(policy: Policy, pod: Pod, node_labels: Mapping[str, str]) -> bool:
@@ -81,11 +68,12 @@ def can_meet(one: Policy, other: Policy) -> bool:
 
 def findings(policies: Sequence[Policy]) -> list[Finding]:
     """Every overlap and contradiction, within one policy too."""
-    found = [finding for policy in policies for finding in _contradictions(policy, policy)]
+    found = [finding for policy in policies for finding in contradictions(policy, policy)]
     for one, other in combinations(sorted(policies, key=lambda policy: policy.name), 2):
         if not can_meet(one, other):
             continue
-        found += _contradictions(one, other) + _contradictions(other, one)
+        for pair in ((one, other), (other, one)):
+            found += [*contradictions(*pair), *slowed(*pair)]
         if one.mode is other.mode:
             found += [_overlap(one, other, rule) for rule in one.rules if rule in other.rules]
     return found
@@ -96,17 +84,5 @@ def _overlap(one: Policy, other: Policy, rule: RuleName) -> Finding:
     ours, theirs = first.rules[rule], second.rules[rule]
     why = "the names are compared, the bounds are equal" if ours.strictness == theirs.strictness else "it is stricter"
     message = f"spec.{rule}: {first.name} ({ours.bound}) wins over {second.name} ({theirs.bound}): {why}"
+    message += unasked(ours, theirs)
     return Finding(rule, first.name, second.name, contradiction=False, message=message)
-
-
-def _contradictions(one: Policy, other: Policy) -> list[Finding]:
-    """A floor of one policy that another takes for idle, and windows that no run of its length fills."""
-    found = []
-    floor, idle = one.rules.get(RuleName.UTILIZATION), other.rules.get(RuleName.IDLE)
-    if isinstance(floor, UtilizationSpec) and isinstance(idle, IdleSpec) and floor.minimum <= idle.maximum:
-        message = (
-            f"spec.idle.maxBasisPoints {idle.maximum} of {other.name}: a pod that keeps "
-            f"spec.utilization.minBasisPoints {floor.minimum} of {one.name} would be reclaimed as idle"
-        )
-        found.append(Finding(RuleName.IDLE, other.name, one.name, contradiction=True, message=message))
-    return found

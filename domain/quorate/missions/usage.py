@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quorate.api.mission_rules import RuleName, Statistic
+from quorate.missions import periods
 from quorate.missions.decisions import Severity
+from quorate.missions.periods import PERIODS
 from quorate.missions.samples import Event, Missing, Pod, Utilization
 from quorate.missions.series import SECOND, Series
 from quorate.missions.verdict import WHOLE, State, Validator, Verdict, floor, unknown
 
-PERIOD = SECOND
-STALE = 5 * SECOND
+PERIOD = PERIODS[RuleName.UTILIZATION]
+STALE = periods.STALE[RuleName.UTILIZATION]
 EXEMPT_LABEL = "quorate.dev/idle-exempt"
 
 
