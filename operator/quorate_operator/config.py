@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from quorate.canonical import is_digest
 
 _PIN = re.compile(r"[^/=]+/[^/=]+")
+_VARIABLE = re.compile(r"[A-Z][A-Z0-9_]*")
 _ARCHIVE = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
 
 
@@ -54,6 +55,8 @@ class Config:
     """File of the Machine key that signs what node agents are given; None: no policy reaches a node."""
     agent_image: str = ""
     """Image of the node agent; empty: the operator deploys none."""
+    agent_env: Mapping[str, str] = field(default_factory=dict)
+    """Further environment of the node agent, its flags by their twins."""
     agent_profile: str = "observe"
     """Rights of the node agent, one of `PROFILES`."""
     identity: str = ""
@@ -93,6 +96,16 @@ def _archives(values: Sequence[str]) -> dict[str, Path]:
         if archives.setdefault(name, Path(place)) != Path(place):
             raise ConfigError(f"--archives {value!r}: {name} is already {archives[name]}")
     return archives
+
+
+def _variables(values: Sequence[str]) -> dict[str, str]:
+    variables: dict[str, str] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not _VARIABLE.fullmatch(name):
+            raise ConfigError(f"--agent-env {value!r}: must be NAME=VALUE, the name of [A-Z0-9_]")
+        variables[name] = text
+    return variables
 
 
 def _address(value: str) -> tuple[str, int]:
@@ -162,6 +175,10 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     parser.add_argument(
         "--archives", action="append", default=archives, help="name=DIR of an archive, repeatable (QUORATE_ARCHIVES)"
     )
+    variables = env.get("QUORATE_AGENT_ENV", "").split()
+    parser.add_argument(
+        "--agent-env", action="append", default=variables, help="NAME=VALUE, repeatable (QUORATE_AGENT_ENV)"
+    )
     parser.add_argument("--pin", action="append", default=pins, help="meshId/name=digest, repeatable (QUORATE_PIN)")
     return parser
 
@@ -195,6 +212,7 @@ def parse(argv: Sequence[str], env: Mapping[str, str]) -> Config:
         machine_key=Path(args.machine_key) if args.machine_key else None,
         agent_image=args.agent_image,
         agent_profile=args.agent_profile,
+        agent_env=_variables(args.agent_env),
         identity=args.identity,
         webhook=_webhook(args.webhook, args.webhook_key),
         webhook_key=Path(args.webhook_key) if args.webhook_key else None,

@@ -3,6 +3,7 @@
 import signal
 import uuid
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,11 @@ class Hub:
         """A policy."""
         return self.cluster.request("GET", f"{POLICIES}/{name}")
 
+    def says(self, name: str, kind: str, status: str, reason: str = "") -> bool:
+        """Whether a condition of a policy has this status and reason."""
+        found = condition(self.get(name), kind)
+        return found[0] == status and (not reason or found[1] == reason)
+
     def message(self, name: str, kind: str) -> str:
         """Message of a condition."""
         found = self.get(name)["status"]["conditions"]
@@ -65,7 +71,7 @@ class Hub:
     def ready(self, *names: str) -> None:
         """Wait until these are Ready."""
         for name in names:
-            wait_for(f"{name} ready", lambda name=name: condition(self.get(name), "Ready")[0] == "True")
+            wait_for(f"{name} ready", partial(self.says, name, "Ready", "True"))
 
     def document(self) -> NodePolicies:
         """What an agent would read: parsed and verified by the domain's code."""
@@ -105,7 +111,7 @@ def test_a_policy_reaches_the_nodes(hub: Hub) -> None:
     assert status["accepted"]["digest"].startswith("sha256:")
     assert status["nodes"] == 1
     assert hub.entries("mission.policies.distributed")[-1]["digest"] == document.digest
-    agents = wait_for("the agents", lambda: find(hub, AGENTS))
+    agents = wait_for("the agents", lambda: find(hub, AGENTS)) or {}
     (term,) = agents["spec"]["template"]["spec"]["affinity"]["nodeAffinity"][
         "requiredDuringSchedulingIgnoredDuringExecution"
     ]["nodeSelectorTerms"]
@@ -167,7 +173,7 @@ def test_policies_that_contradict_are_flagged_on_both(hub: Hub) -> None:
     floor = hub.policy(podSelector=selector, utilization={"minBasisPoints": 500, "windowSeconds": 60})
     idle = hub.policy(podSelector=selector, memory={"limit": "10Gi"}, idle={"maxBasisPoints": 900, "windowSeconds": 60})
     for name, other in ((floor, idle), (idle, floor)):
-        wait_for("the flag", lambda name=name: condition(hub.get(name), "Overlaps") == ("True", "Contradiction"))
+        wait_for("the flag", partial(hub.says, name, "Overlaps", "True", "Contradiction"))
         assert "spec.idle.maxBasisPoints 900" in hub.message(name, "Overlaps")
         met = {item["rule"]: item for item in hub.get(name)["status"]["overlaps"]}
         assert met["idle"] == {"policy": other, "rule": "idle", "wins": name == idle, "contradiction": True}
@@ -186,7 +192,7 @@ ALTERED: list[Callable[[Obj], Obj]] = [
 def test_an_altered_document_is_put_back(hub: Hub, change: Callable[[Obj], Obj]) -> None:
     """The same bytes and signature again, with an entry that names who did it."""
     hub.ready(hub.policy())
-    before = wait_for("the document", lambda: find(hub, DOCUMENT))
+    before = wait_for("the document", lambda: find(hub, DOCUMENT)) or {}
     hub.document()
     told = len(hub.entries("mission.policies.restored"))
     hub.cluster.request(
@@ -194,7 +200,7 @@ def test_an_altered_document_is_put_back(hub: Hub, change: Callable[[Obj], Obj])
         content_type="application/merge-patch+json",
     )  # fmt: skip
     wait_for("the entry", lambda: len(hub.entries("mission.policies.restored")) == told + 1)
-    after = wait_for("it is back", lambda: back(hub, before))
+    after = wait_for("it is back", lambda: back(hub, before)) or {}
     assert after["metadata"]["labels"]["quorate.dev/content"] == "true"
     hub.document()
 

@@ -123,7 +123,8 @@ def _agent() -> list[Manifest]:
     account = [{"kind": "ServiceAccount", "namespace": NAMESPACE, "name": AGENT}]
     return [
         _object("ServiceAccount", AGENT, NAMESPACE, api="v1"),
-        _object("ClusterRole", AGENT, rules=[_rule([""], ["pods", "nodes"], _READ)]),
+        # Its own node's labels, by which it picks its policies; the pods on it are told by kubelet and runtime.
+        _object("ClusterRole", AGENT, rules=[_rule([""], ["nodes"], ["get"])]),
         _binding(AGENT, account, AGENT),
         _object("Role", AGENT, NAMESPACE, rules=[_rule([""], ["configmaps"], _READ, resourceNames=[NODE_POLICIES])]),
         _binding(AGENT, account, AGENT, NAMESPACE),

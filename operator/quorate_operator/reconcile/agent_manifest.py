@@ -10,7 +10,19 @@ from quorate_operator.config import Config
 from quorate_operator.kube.resources import Obj
 from quorate_operator.reconcile.mission_log import AGENTS
 
-STATE, SOCKETS, POD_RESOURCES = "/var/lib/quorate", "/run/quorate", "/var/lib/kubelet/pod-resources"
+API_SERVER = "https://kubernetes.default.svc"
+PORT = 9400
+HOST_CGROUP = "/host/sys/fs/cgroup"
+"""Where the node's own cgroups are seen: a container's are its own alone."""
+_VOLUMES = (
+    ("state", "/var/lib/quorate-agent", "", "DirectoryOrCreate"),
+    ("workloads", "/run/quorate", "", "DirectoryOrCreate"),
+    ("pod-resources", "/var/lib/kubelet/pod-resources", "", "Directory"),
+    ("runtime", "/run/containerd", "", "Directory"),
+    ("cgroup", "/sys/fs/cgroup", HOST_CGROUP, "Directory"),
+)
+"""Name, path on the node, path in the container where that is another one, type."""
+_WRITTEN = ("state", "workloads")
 _LABELS = {"app.kubernetes.io/part-of": "quorate", "app.kubernetes.io/name": AGENT}
 _OPERATOR = "In"
 
@@ -31,29 +43,40 @@ def _pod(config: Config, public_key: bytes, terms: Terms) -> Obj:
         "priorityClassName": "system-node-critical",
         "tolerations": [{"operator": "Exists"}],
         "containers": [_container(config, public_key)],
-        "volumes": [
-            {"name": name, "hostPath": {"path": path, "type": "DirectoryOrCreate"}}
-            for name, path in (("state", STATE), ("sockets", SOCKETS), ("pod-resources", POD_RESOURCES))
-        ],
+        "volumes": [{"name": name, "hostPath": {"path": path, "type": kind}} for name, path, _, kind in _VOLUMES],
     }
     if affinity := _affinity(terms):
         pod["affinity"] = affinity
     return pod
 
 
+def _environment(config: Config, public_key: bytes) -> list[Obj]:
+    """The agent's flags by their environment twins (docs/agent.md)."""
+    values = {
+        "QUORATE_POLICY_KEY": encode_base64(public_key),
+        "QUORATE_STATE": "/var/lib/quorate-agent",
+        "QUORATE_SOCKET": "/run/quorate/mission.sock",
+        "QUORATE_API_SERVER": API_SERVER,
+        "QUORATE_CGROUP": HOST_CGROUP,
+        "QUORATE_HTTP": f"0.0.0.0:{PORT}",
+        "QUORATE_DRY_RUN": "false" if config.agent_profile == "enforce" else "true",
+        **config.agent_env,
+    }
+    node = {"name": "QUORATE_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}
+    return [node, *({"name": name, "value": value} for name, value in sorted(values.items()))]
+
+
 def _container(config: Config, public_key: bytes) -> Obj:
     enforcing = config.agent_profile == "enforce"
     # The empty list is written too: capabilities that somebody adds are then an alteration.
     capabilities = {"drop": ["ALL"], "add": ["SYS_ADMIN", "KILL"] if enforcing else []}
-    mounts = [("state", STATE, False), ("sockets", SOCKETS, False), ("pod-resources", POD_RESOURCES, True)]
     return {
         "name": "agent",
         "image": config.agent_image,
-        "env": [
-            {"name": "QUORATE_NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-            {"name": "QUORATE_OPERATOR_KEY", "value": encode_base64(public_key)},
-            {"name": "QUORATE_PROFILE", "value": config.agent_profile},
-        ],
+        "env": _environment(config, public_key),
+        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 10},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 5},
         "securityContext": {
             "privileged": False,
             "allowPrivilegeEscalation": enforcing,
@@ -61,8 +84,8 @@ def _container(config: Config, public_key: bytes) -> Obj:
             "capabilities": capabilities,
         },
         "volumeMounts": [
-            {"name": name, "mountPath": path} | ({"readOnly": True} if read_only else {})
-            for name, path, read_only in mounts
+            {"name": name, "mountPath": seen or path} | ({} if name in _WRITTEN else {"readOnly": True})
+            for name, path, seen, _ in _VOLUMES
         ],
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from quorate.canonical import encode_base64
+from quorate_agent.config import parse
 from quorate_operator.kube.resources import Obj
 from quorate_operator.reconcile.agent_manifest import holds, terms_of
 from quorate_operator.reconcile.mission_log import AGENTS
@@ -47,8 +48,25 @@ async def test_profiles(tmp_path: Path, profile: str, added: list[str]) -> None:
     (container,) = pod(town)["containers"]
     assert pod(town)["hostPID"] is True
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": added}
-    assert {"name": "QUORATE_OPERATOR_KEY", "value": encode_base64(PUBLIC)} in container["env"]
+    assert {"name": "QUORATE_POLICY_KEY", "value": encode_base64(PUBLIC)} in container["env"]
     assert container["image"] == "i:1"
+
+
+async def test_the_agent_understands_its_environment(tmp_path: Path) -> None:
+    """Its own configuration takes what the DaemonSet gives, with what `--agent-env` adds or replaces."""
+    more = {"QUORATE_BACKEND": "simulated", "QUORATE_SOURCE": "/var/lib/quorate-agent/gpus.json"}
+    town = await Missions(machine_key=key_file(tmp_path), agent_image="i:1", agent_env=more).restart()
+    town.policy("training", mode="Warn")
+    await town.settle(1)
+    (container,) = pod(town)["containers"]
+    given = {item["name"]: item.get("value", "node-1") for item in container["env"]}
+    config = parse([], given)
+    assert (config.node, config.policy_key, config.dry_run, config.backend) == ("node-1", PUBLIC, True, "simulated")
+    mounted = {Path(item["mountPath"]) for item in container["volumeMounts"]}
+    assert config.socket is not None
+    paths = (config.state, config.socket.parent, config.pod_resources.parent, config.runtime.parent, config.cgroup)
+    assert set(paths) == mounted
+    assert config.http == ("0.0.0.0", 9400)
 
 
 async def test_it_stays_until_no_action_can_be_in_flight(town: Missions) -> None:
