@@ -28,10 +28,11 @@ def run() -> Iterator[Figure]:
         sys.stderr.write(f"no real nodes: {reason}\n")
         return
     marks: dict[str, float] = {}
-    sandbox = Sandbox.up(
-        f"bench-nodes-{os.getpid()}", real_nodes=2, gpus_per_node=0, operator=False,
-        say=lambda line: marks.setdefault(line, time.perf_counter()),
-    )  # fmt: skip
+
+    def note(line: str) -> None:
+        marks[line] = time.perf_counter()
+
+    sandbox = Sandbox.up(f"bench-nodes-{os.getpid()}", real_nodes=2, gpus_per_node=0, operator=False, say=note)
     try:
         began = marks["starting node-real-1"]
         yield Figure(

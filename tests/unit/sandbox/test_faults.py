@@ -3,15 +3,19 @@
 import json
 import os
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from quorate_cli.main import run
-from quorate_cli.sandbox import fault_commands
+from quorate_cli.sandbox import components, fault_commands
 from quorate_cli.sandbox.errors import SandboxError
 from quorate_cli.sandbox.faults import FaultError, Faults, Kind, remaining
+from quorate_cli.sandbox.layout import PORTS, Layout
+from quorate_cli.sandbox.nodes import plan
+from quorate_cli.sandbox.nodes.node import RealNodes
 
 
 @dataclass
@@ -189,3 +193,15 @@ def test_commands_refuse_in_one_sentence(
     monkeypatch.delenv("QUORATE_SANDBOX", raising=False)
     assert run(["sandbox", "fault", *arguments]) in (1, 2)
     assert says in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(("simulated", "quick"), [(0, True), (300, True), (301, False)])
+def test_a_silent_node_is_soon_seen_if_not_too_many_speak(tmp_path: Path, simulated: int, quick: bool) -> None:
+    """Beside real nodes Ready is Unknown after ten seconds; with many simulated nodes, or none real, by default."""
+    real = RealNodes(Layout(tmp_path, "a"), plan.network(plan.DEFAULT_NETWORK), [], tmp_path)
+    ports = dict.fromkeys(PORTS, 1)
+    found: defaultdict[str, Path] = defaultdict(Path)
+    for nodes, expected in ((real, quick), (None, False)):
+        planned = components.Plan(Layout(tmp_path, "a"), found, ports, fast=True, real=nodes, simulated=simulated)
+        assert ("--node-monitor-grace-period=10s" in components.controller_manager(planned).args) is expected
+        assert ("--node-lease-duration-seconds=12" in components.kwok(planned).args) is expected
