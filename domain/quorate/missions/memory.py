@@ -77,7 +77,7 @@ class MemoryValidator:
         sums: dict[str, int] = {}
         complete, since, oldest = True, 0, now
         single = self._scope is MemoryScope.CONTAINER
-        for gpu in self._gpus + self._others:
+        for gpu in self._gpus + self._others if self._others else self._gpus:
             held = self._held.get(gpu)
             if held is None or now - held.at > STALE:
                 complete = complete and gpu in self._others

@@ -45,7 +45,7 @@ class _Devices:
     @property
     def until(self) -> int:
         """When the first device's last number is stale."""
-        return min((series.until for series in self.series.values()), default=0)
+        return min([series.until for series in self.series.values()], default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +109,18 @@ class UtilizationValidator:
         """The lowest device against the floor."""
         spec = self._spec
         statistic = self._devices.statistic
-        if self._started is not None and now < self._demands:
+        if now < self._demands and self._started is not None:
             return Verdict(State.BETWEEN, Severity.LOW, statistic, (("grace", spec.grace // SECOND),), now)
         if spec.grace and self._started is None:
             return unknown("when the pod started is not known, so the grace may not be over")
-        values = [self._value(series, now) for series in self._devices.series.values()]
-        known = [value for value in values if value is not None]
-        lowest = min(known, default=None)
-        if lowest is None or (len(known) < len(values) and lowest >= spec.minimum):
+        lowest, gaps = None, False
+        for series in self._devices.series.values():
+            value = self._value(series, now)
+            if value is None:
+                gaps = True
+            elif lowest is None or value < lowest:
+                lowest = value
+        if lowest is None or (gaps and lowest >= spec.minimum):
             return unknown(f"{statistic}: the window of a device has gaps")
         evidence = (("basisPoints", lowest), ("minimum", spec.minimum))
         state = floor(lowest, spec.minimum, self._margin, WHOLE)
@@ -184,11 +188,13 @@ class IdleValidator:
         since = self._devices.since
         if self._exempt:
             return Verdict(State.GOOD, Severity.LOW, "exempt from reclaim", (), since)
-        if any(series.seen_above(spec.maximum, now) for series in self._devices.series.values()):
-            return Verdict(State.GOOD, Severity.LOW, statistic, (), since)
-        values = [series.maximum(now) for series in self._devices.series.values()]
-        known = [value for value in values if value is not None]
-        if len(known) < len(values) or not known:
+        highest: list[int | None] = []
+        for series in self._devices.series.values():
+            if series.seen_above(spec.maximum, now):
+                return Verdict(State.GOOD, Severity.LOW, statistic, (), since)
+            highest.append(series.maximum(now))
+        known = [value for value in highest if value is not None]
+        if len(known) < len(highest) or not known:
             return unknown(f"{statistic}: the window of a device has gaps")
         evidence = (("basisPoints", max(known)), ("maximum", spec.maximum), ("devices", len(known)))
         return Verdict(State.BROKEN, Severity.HIGH, statistic, evidence, since, self._devices.until)
