@@ -255,7 +255,8 @@ class Taken:
 class DeviceTaken:
     """What an earlier life of the agent did to a device: closed ones are opened, lowered limits given back.
 
-    Said in the order of the decisions, in the same step as the stops in force: else those look ended.
+    Said in the order of the decisions, after `Engine.govern` and in the same step as the stops in force: else those
+    look ended.
 
     Attributes:
         action: `DenyCompute`, `AllowCompute`, `LimitPower` or `LimitClock`.
