@@ -8,7 +8,7 @@ from quorate.missions.decisions import Decision
 from quorate.missions.ladder import DIRECTIVES, REMOVES
 from quorate.missions.policies import Policy
 from quorate.missions.protocol import Directive
-from quorate.missions.samples import Acknowledged, Answer, Ended, Event, Missing, Outcome
+from quorate.missions.samples import Acknowledged, Answer, DeviceTaken, Ended, Event, Missing, Outcome
 from quorate.missions.series import SECOND
 from quorate_agent.ports import Actuator, Done, GpuBackend
 from quorate_agent.workers import aside
@@ -67,8 +67,7 @@ class Acting:
 
     async def _set(self, decision: Decision) -> Done:
         """On a device; the thread is left alone if the driver hangs in it."""
-        value = dict(decision.evidence).get("value", 0)
-        number = value if isinstance(value, int) else 0
+        number = _value(decision)
         backend, gpu = self._backend, decision.subject
         calls = {
             "LimitPower": lambda: backend.limit_power(gpu, number),
@@ -93,6 +92,17 @@ def _within(decision: Decision, policy: Policy | None) -> int:
         return ACKNOWLEDGE
     rungs = policy.ladders.get(decision.rule, ())
     return rungs[decision.rung].acknowledge if decision.rung < len(rungs) else ACKNOWLEDGE
+
+
+def _value(decision: Decision) -> int:
+    """What is to be set."""
+    value = dict(decision.evidence).get("value", 0)
+    return value if isinstance(value, int) else 0
+
+
+def taken_on_device(decision: Decision) -> DeviceTaken:
+    """What a later life of the agent is told of it."""
+    return DeviceTaken(decision.at, decision.subject, decision.action, decision.policy, _value(decision))
 
 
 def ending(decision: Decision, done: Done | None, at: int) -> list[Event]:

@@ -11,7 +11,7 @@ from quorate.missions.policies import Policy
 from quorate.missions.samples import Device, Event, Gone, Missing, Pod, Running, Xid
 from quorate.missions.series import SECOND
 from quorate_agent import journal
-from quorate_agent.acting import Acting, ending
+from quorate_agent.acting import Acting, ending, taken_on_device
 from quorate_agent.metrics import Metrics
 from quorate_agent.ports import Captured, Clock, GpuBackend, SpoolError
 from quorate_agent.sampling import Sampler
@@ -159,8 +159,9 @@ class Agent:
         try:
             await self.record([journal.decided(made) for made in decisions])
             pods = [(self.pods[made.uid], made.action) for made in acts if made.uid in self.pods]
-            if pods:
-                await asyncio.to_thread(self.parts.taken.add, pods, self.parts.clock.now())
+            devices = [taken_on_device(made) for made in acts if not made.uid]
+            if acts:
+                await asyncio.to_thread(self.parts.taken.add, pods, devices, self.parts.clock.now())
         except SpoolError as error:
             self.parts.metrics.failures.labels(self.parts.node).inc()
             _log.error("%d decisions could not be written down, nothing is done: %s", len(decisions), error)

@@ -63,7 +63,7 @@ class PodWatch:
         """For ever."""
         while True:
             self._now.clear()
-            self._look_for_stop()
+            self.look_for_stop()
             found = await self._source.pods()
             if isinstance(found, Missing):
                 _log.warning("pods: %s", found)
@@ -98,7 +98,8 @@ class PodWatch:
         takes = frozenset[LadderAction]() if self.workloads is None else self.workloads.takes(pod.uid)
         return replace(pod, namespace_labels=spaces, takes=takes or pod.takes)
 
-    def _look_for_stop(self) -> None:
+    def look_for_stop(self) -> None:
+        """Whether a person has stopped this node."""
         stopped = self._stop.exists()
         if stopped is not self._stopped:
             self._stopped = stopped
@@ -154,6 +155,7 @@ class PolicyWatch:
         self._agent, self._source, self._pods, self._labels = agent, source, pods, labels
         self._dry_run = dry_run
         self._last: NodePolicies | None = None
+        self._told = False
 
     async def run(self) -> None:
         """For ever; the disk first."""
@@ -186,6 +188,11 @@ class PolicyWatch:
         self._pods.namespaces = found.namespaces
         self._pods.refresh()
         agent.govern(chosen)
+        if not self._told:
+            # With the stops in force, or what they closed would be opened.
+            self._told = True
+            self._pods.look_for_stop()
+            agent.sink(agent.parts.taken.devices())
         metrics.serial.labels(agent.parts.node).set(found.serial)
         _log.info("policies of serial %d are in force: %d of %d", found.serial, len(chosen), len(found.policies))
 

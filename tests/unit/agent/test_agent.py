@@ -148,7 +148,7 @@ async def test_after_a_restart(disk: NodeDisk, sleeper: subprocess.Popen[bytes])
 
 
 async def test_the_node_is_stopped_by_a_file(disk: NodeDisk, sleeper: subprocess.Popen[bytes]) -> None:
-    """An emergency stop of the node needs no API server: pods of Enforce policies end, and the device is closed."""
+    """An emergency stop of the node needs no API server: pods end, devices close, a later life opens them."""
     over(disk, GIB, sleeper.pid)
     disk.policies(1, {"cap": memory_policy("4Gi")})
     async with agent(disk, sleeper.pid) as made:
@@ -159,6 +159,12 @@ async def test_the_node_is_stopped_by_a_file(disk: NodeDisk, sleeper: subprocess
         assert sleeper.wait(5) == -signal.SIGTERM
         await until(lambda: events(disk, "mission.ladder.started", action="DenyCompute"))
         await until(lambda: b'"computeAllowed":false' in disk.file.read_bytes())
+    async with agent(disk) as made:
+        await until(lambda: made._pods.answered and made.agent.engine.watches)
+        assert not events(disk, "mission.ladder.started", action="AllowCompute")
+        (disk.state / "emergency-stop").unlink()
+        made._pods.look()
+        await until(lambda: b'"computeAllowed":true' in disk.file.read_bytes())
 
 
 async def test_a_hanging_device_stops_nobody(disk: NodeDisk, sleeper: subprocess.Popen[bytes]) -> None:
