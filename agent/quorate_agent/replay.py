@@ -49,10 +49,10 @@ class ReplayBackend:
         self._told: dict[str, int] = {}
 
     def _at(self, kind: str, gpu: str) -> Any:
-        """The last answer until now; LOST where none was recorded."""
+        """The last answer until now, the first one from the beginning; LOST where none was recorded."""
         answers = self._answers.get(kind, {}).get(gpu, [])
         count = bisect_right(answers, self._clock.now() - self._began, key=lambda answer: answer[0])
-        return answers[count - 1][1] if count else str(Missing.LOST)
+        return answers[max(count, 1) - 1][1] if answers else str(Missing.LOST)
 
     def devices(self) -> tuple[Gpu, ...] | Missing:
         """As they were at the beginning."""
@@ -132,6 +132,9 @@ class Recorder:
             self._keep("utilization", gpu, [_plain(load.value), load.source])
             for kind, found in (("condition", backend.condition(gpu)), ("power", backend.power(gpu))):
                 self._keep(kind, gpu, {name: _plain(value) for name, value in asdict(found).items()})
+            codes = backend.wait(gpu, 0)
+            if not isinstance(codes, Missing) and codes:
+                self.xids(gpu, codes)
 
     def xids(self, gpu: str, codes: tuple[int, ...]) -> None:
         """Errors that were reported now."""

@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "mesh": ("quorate_cli.mesh", "Export the topology of the mesh, or draw it."),
     "document": ("quorate_cli.documents", "Check JSON documents of other programs."),
     "mission": ("quorate_cli.mission", "Test MissionPolicies on a timeline of samples, in virtual time."),
+    "agent": ("quorate_cli.agent", "Record what a node's GPUs say, to replay it."),
     "attest": ("quorate_cli.attest", "Sign an Attestation: trust, compliance, a held contract, a release."),
     "trust": ("quorate_cli.trust", "Explain a trust score edge by edge; rank a domain's nodes."),
     "audit": ("quorate_cli.audit", "Verify the log and search it."),
