@@ -95,6 +95,7 @@ class Operator:
     """Answers `/ingest` as it is told, and keeps what it got."""
 
     def __init__(self) -> None:
+        self.url = ""
         self.status: int | str = 201
         self.body: Any = {}
         self.got: list[tuple[str, str, bytes]] = []
@@ -106,7 +107,8 @@ class Operator:
             request.transport.close()
             return web.Response()
         assert isinstance(self.status, int)
-        return web.json_response(self.body, status=self.status)
+        body = self.body(*self.got[-1]) if callable(self.body) else self.body
+        return web.json_response(body, status=self.status)
 
 
 @asynccontextmanager
@@ -117,8 +119,9 @@ async def operator(token: Path | None = None) -> AsyncIterator[tuple[Operator, I
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
-        yield server, Ingest(client(f"http://127.0.0.1:{runner.addresses[0][1]}", token, None))
+        yield server, Ingest(client(server.url, token, None))
     finally:
         await runner.cleanup()
 

@@ -1,6 +1,7 @@
 """The whole agent over simulated devices: what it decides, writes down and does, and what it leaves alone."""
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from quorate_agent.cgroups import ProcResolver
 from quorate_agent.compose import Running
 from quorate_agent.ports import Owner, SpoolError
 from quorate_agent.signals import Signals
+from tests.unit.agent.test_actions import operator
 from tests.unit.agent.world import GIB, KEY, NodeDisk, gpu, memory_policy, pod
 
 
@@ -194,6 +196,28 @@ async def test_xid_errors_arrive(disk: NodeDisk) -> None:
         disk.devices([gpu(0, xids=[79])], [pod(0, 0)])
         found = await until(lambda: events(disk, "mission.ladder.started", rule="health"))
     assert 79 in found[0]["evidence"].values() or "79" in str(found[0]["evidence"])
+
+
+async def test_the_spool_is_handed_in(disk: NodeDisk, sleeper: subprocess.Popen[bytes]) -> None:
+    """The operator was away and comes: it gets the key, then each entry until it has said that it has it."""
+    over(disk, 5 * GIB, sleeper.pid)
+    disk.policies(1, {"cap": memory_policy("4Gi", mode="Audit")})
+    taken: list[int] = []
+
+    def answer(path: str, _: str, data: bytes) -> dict[str, int]:
+        if path == "/ingest/spool":
+            taken.extend(json.loads(line)["payload"]["captured"]["sourceSeq"] for line in data.splitlines())
+        return {"acknowledged": taken[-1] - 1 if len(taken) < 4 else taken[-1]} if taken else {}
+
+    async with operator() as (server, _):
+        server.status, server.body = 503, answer
+        async with agent(disk, sleeper.pid, ingest=server.url) as made:
+            await until(lambda: events(disk, "mission.ladder.started") and server.got)
+            assert not made.agent.engine.node.online
+            assert {path for path, _, _ in server.got} <= {"/ingest/key", "/ingest/report"}
+            server.status = 200
+            await until(lambda: made.agent.engine.node.online and made.agent.parts.spool.depth == 0)
+    assert sorted(set(taken)) == list(range(1, max(taken) + 1))
 
 
 def test_as_a_process(disk: NodeDisk) -> None:
