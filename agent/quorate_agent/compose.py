@@ -171,6 +171,7 @@ class Running:
             return None
         probes = Probes(self._config.http, self._metrics.registry, self._problems)
         self.port = probes.port
+        _log.info("probes on port %d", probes.port)
         return probes
 
     def _problems(self, path: str) -> list[str]:

@@ -18,7 +18,7 @@ from quorate_agent.compose import Running
 from quorate_agent.ports import Owner, SpoolError
 from quorate_agent.signals import Signals
 from tests.unit.agent.test_actions import operator
-from tests.unit.agent.world import GIB, KEY, NodeDisk, gpu, memory_policy, pod
+from tests.unit.agent.world import GIB, KEY, NodeDisk, gpu, memory_policy, pod, port_of
 
 
 @pytest.fixture
@@ -228,14 +228,13 @@ def test_as_a_process(disk: NodeDisk) -> None:
     wrong = subprocess.run([*command, "--node-name", "n"], capture_output=True, text=True, check=False)
     assert (wrong.returncode, wrong.stderr) == (2, "quorate-agent: --state: required\n")
     flags = ["--node-name", "node-1", "--state", disk.state, "--policy-key", KEY, "--backend", "simulated"]
-    flags += ["--source", disk.file, "--http", "127.0.0.1:19411"]
+    flags += ["--source", disk.file, "--http", "127.0.0.1:0"]
     with subprocess.Popen([*command, *flags], stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        while b"in force" not in process.stderr.readline():
-            assert process.poll() is None
-        with urllib.request.urlopen("http://127.0.0.1:19411/healthz", timeout=10) as answer:
+        port = port_of(process)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=10) as answer:
             assert answer.status == 200
-        with urllib.request.urlopen("http://127.0.0.1:19411/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
             assert b'quorate_agent_policies_serial{node="node-1"} 1.0' in answer.read()
         process.send_signal(signal.SIGTERM)
         process.stderr.read()

@@ -23,7 +23,7 @@ from quorate_agent.ports import Condition, GpuBackend, Listed, Load, PowerState
 from quorate_agent.replay import Recorder, RecordingError, ReplayBackend
 from quorate_agent.simulated import SimulatedBackend
 from tests.unit.agent.driver import Driver, library
-from tests.unit.agent.world import GIB, KEY, NodeDisk, gpu, memory_policy
+from tests.unit.agent.world import GIB, KEY, NodeDisk, gpu, memory_policy, port_of
 
 pynvml = pytest.importorskip("pynvml", reason="nvidia-ml-py is not installed (extra `agent`)")
 BAD = "GPU-bad"
@@ -286,24 +286,23 @@ def test_the_unmodified_agent_on_a_driver(tmp_path: Path, driver: Driver) -> Non
     disk = NodeDisk(tmp_path)
     disk.policies(1, {"cap": memory_policy("4Gi", mode="Audit")})
     environment = os.environ | {"LD_LIBRARY_PATH": str(library().parent), "QUORATE_NVML_STATE": str(driver.file)}
-    flags = ["--node-name", "node-1", "--state", disk.state, "--policy-key", KEY, "--http", "127.0.0.1:19412"]
+    flags = ["--node-name", "node-1", "--state", disk.state, "--policy-key", KEY, "--http", "127.0.0.1:0"]
     command = [sys.executable, "-m", "quorate_agent", *flags]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
-        while b"in force" not in process.stderr.readline():
-            assert process.poll() is None
+        port = port_of(process)
         metric = f'quorate_agent_gpu_memory_used_bytes{{gpu_uuid="GPU-0",node="node-1"}} {3 * GIB:.1f}'
-        wait_for(metric.replace("3221225472.0", "3.221225472e+09"))
+        wait_for(metric.replace("3221225472.0", "3.221225472e+09"), port)
         driver.devices[1].delay_ms = 20
         driver.devices[1].lost = 0
-        wait_for('quorate_agent_gpus_hanging{node="node-1"} 1.0')
+        wait_for('quorate_agent_gpus_hanging{node="node-1"} 1.0', port)
         process.send_signal(signal.SIGTERM)
         process.stderr.read()
         assert process.wait(40) == 0
     driver.devices[1].delay_ms = 0
 
 
-def wait_for(line: str, port: int = 19412) -> None:
+def wait_for(line: str, port: int) -> None:
     """Until the agent's metrics hold a line."""
     deadline, text = time.monotonic() + 30, ""
     while line not in text:

@@ -1,6 +1,8 @@
 """A node on a disk: simulated devices and pods in a state file, policies signed as the operator signs them."""
 
 import json
+import re
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,18 @@ def pod(number: int, *gpus: int) -> dict[str, Any]:
     name = f"train-{number}"
     return {"uid": f"u{number}", "namespace": "team", "name": name, "owner": "team/train", "labels": {"app": "train"},
             "gpus": [f"GPU-{each}" for each in gpus], "started": 1}  # fmt: skip
+
+
+def port_of(process: subprocess.Popen[bytes]) -> int:
+    """The probes' port of an agent that was begun, when its policies are in force."""
+    assert process.stderr is not None
+    port, line = 0, b""
+    while b"in force" not in line:
+        line = process.stderr.readline()
+        assert line, "the agent ended"
+        found = re.search(rb"probes on port ([0-9]+)", line)
+        port = int(found[1]) if found else port
+    return port
 
 
 class NodeDisk:
