@@ -321,3 +321,18 @@ async def test_a_policy_that_is_gone_leaves_the_document(town: Missions) -> None
     await town.settle(1)
     assert town.told.count("mission.policy.accepted") == 2
     assert town.document.serial == 3
+
+
+async def test_a_log_behind_the_cluster_distributes_nothing(town: Missions) -> None:
+    """A policy whose last entry the log does not hold: nothing is recorded or written for any until people looked."""
+    key = town.policy("training")
+    await town.settle(1)
+    told, writes = town.told, town.writes
+    town.server.objects[key]["status"]["lastEntry"] = "00000000-0000-5000-8000-000000000000"
+    await town.restart()
+    town.policy("other")
+    await town.settle(2)
+    assert town.errors[key].reason == "LogBehind"
+    assert town.errors[DOCUMENT].reason == "LogBehind"
+    assert town.writes == writes
+    assert town.told == [*told, "mission.policy.accepted"]
