@@ -149,8 +149,8 @@ class Workloads:
                 continue
             peer = peer_of(sock, self._resolver)
             if peer is None or not self._admission.enter(peer.owner.uid, self._clock.now()):
-                sock.close()
                 self.turned_away += 1
+                sock.close()
                 await asyncio.sleep(PACE)
                 continue
             self._spawn(self._serve(_Connection(sock, peer.owner.uid)))
