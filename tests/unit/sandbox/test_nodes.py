@@ -119,3 +119,14 @@ def test_a_machine_with_cgroup_v2_alone_says_so(monkeypatch: pytest.MonkeyPatch)
     some = [cgroup.Hierarchy(cgroup.ROOT / name, (name,)) for name in cgroup.NEEDED - {"memory"}]
     monkeypatch.setattr(cgroup, "hierarchies", lambda: some)
     assert host.unavailable() == "the cgroup controllers memory are not mounted"
+
+
+def test_root_without_its_rights_gets_the_kernel_s_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where root may not make namespaces, as in a container, that is the reason: asked of the kernel itself."""
+    if reason := host.unavailable():
+        pytest.skip(f"no real nodes: {reason}")
+    less = ("setpriv", "--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin")
+    monkeypatch.setattr(host, "_PROBE", (*less, *host._PROBE))
+    said = str(host.unavailable())
+    assert said.startswith("the system refuses root what they need, as in a container: ")
+    assert "Operation not permitted" in said
