@@ -121,7 +121,7 @@ def test_a_machine_with_cgroup_v2_alone_says_so(monkeypatch: pytest.MonkeyPatch)
     assert host.unavailable() == "the cgroup controllers memory are not mounted"
 
 
-def test_root_without_its_rights_gets_the_kernel_s_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_kernel_refuses_root_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where root may not make namespaces, as in a container, that is the reason: asked of the kernel itself."""
     if reason := host.unavailable():
         pytest.skip(f"no real nodes: {reason}")

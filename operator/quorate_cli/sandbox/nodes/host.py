@@ -42,7 +42,7 @@ def _refused() -> str | None:
         if not os.access(mounted.directory, os.W_OK):
             return f"{mounted.directory} is read-only, as in a container"
     try:
-        done = subprocess.run((*_PROBE, _NEEDS), capture_output=True, text=True, timeout=_PROBE_SECONDS)
+        done = subprocess.run((*_PROBE, _NEEDS), check=False, capture_output=True, text=True, timeout=_PROBE_SECONDS)
     except subprocess.TimeoutExpired:
         return f"namespaces, mounts and links could not be tried within {_PROBE_SECONDS} s"
     said = " ".join(done.stderr.split()) or f"exit code {done.returncode}"
