@@ -1,10 +1,12 @@
-"""One JSON object per line: time, level, logger, message. Never a secret: none is ever passed to a logger."""
+"""One JSON object per line: time, level, logger, message. Never a secret."""
 
 import logging
 import sys
 from datetime import UTC, datetime
 
 import orjson
+
+from quorate.redaction import redact
 
 
 class JsonFormatter(logging.Formatter):
@@ -16,10 +18,10 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": redact(record.getMessage()),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = redact(self.formatException(record.exc_info))
         return orjson.dumps(line).decode()
 
 

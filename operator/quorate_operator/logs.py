@@ -1,27 +1,14 @@
 """One JSON object per line: time, level, logger, message, and where known object and reason. Never a secret."""
 
 import logging
-import re
 import sys
 from datetime import UTC, datetime
 
 import orjson
 
+from quorate.redaction import redact
+
 _FIELDS = ("object", "reason", "chain", "entry", "term")
-_SECRETS = (
-    (re.compile(r"(?i)(://[^:/@\s]+:)[^@\s]+@"), r"\1***@"),
-    (re.compile(r"(?i)\b(password|passwd|token|secret)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|\S+)"), r"\1\2***"),
-    (re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]+"), r"\1***"),
-    (re.compile(r"PRIVATE\+KEY\+\S+"), "***"),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), "***"),
-)
-
-
-def redact(text: str) -> str:
-    """The text without passwords, tokens and private keys, whatever message or traceback carried them."""
-    for pattern, replacement in _SECRETS:
-        text = pattern.sub(replacement, text)
-    return text
 
 
 class JsonFormatter(logging.Formatter):

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from quorate.api.registry import KINDS
+from quorate.redaction import redact
+from quorate_agent import logs as agent_logs
 from quorate_operator import logs
 from quorate_operator.config import ConfigError, parse
 from quorate_operator.errors import Stalled, Waiting
@@ -194,8 +196,12 @@ class TestLogs:
         ],
     )
     def test_secrets_never_reach_a_line(self, text: str) -> None:
-        """Whatever message carried it."""
-        assert "hunter2" not in logs.redact(text)
+        """Whatever message or traceback carried it, of the operator or the agent."""
+        assert "hunter2" not in redact(text)
+        raised = (ValueError, ValueError(text), None)
+        record = logging.makeLogRecord({"msg": text, "exc_info": raised})
+        for each in (logs, agent_logs):
+            assert "hunter2" not in each.JsonFormatter().format(record)
 
 
 class TestHealth:
